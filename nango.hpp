@@ -1,0 +1,2444 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 the nango.hpp authors
+//
+// nango.hpp: a C++20 client for the Nango API in one header.
+//
+//   nango::client api{{.api_key = nango::env("NANGO_API_KEY")}};
+//   auto contacts = api.user(user_token).get("crm/contacts", {{"name", "Rolf"}});
+//   if (!contacts) std::cerr << contacts.error() << '\n';
+//
+// A call flows one way: Client (checks, URL, headers) -> Rate limiter (one permit for each attempt) -> HTTP seam
+// (a backend sends) -> Envelope (the answer becomes a result) -> Retries (again from the limiter, or out).
+// The sections follow that flow, first all public declarations, then `detail`, then the definitions in the same order:
+//
+//   Errors, HTTP seam, Rate limiter, Paths and queries, Envelope, Retries, Client, Default backend
+//
+// Needs nlohmann/json, and cpp-httplib with TLS unless NANGO_NO_HTTPLIB is defined.
+
+#ifndef NANGO_HPP
+#define NANGO_HPP
+
+#define NANGO_VERSION_MAJOR 0
+#define NANGO_VERSION_MINOR 1
+#define NANGO_VERSION_PATCH 0
+#define NANGO_VERSION "0.1.0"
+
+#include <algorithm>           // min, max, find_if, upper_bound
+#include <array>               // the limiter's shards
+#include <atomic>              // cancellation, the jitter's state
+#include <charconv>            // integers in queries, Retry-After and ports, without a locale
+#include <chrono>              // deadlines, rates, HTTP dates
+#include <concepts>            // the seams are concepts
+#include <condition_variable>  // the one way to wait
+#include <cstddef>             // size_t
+#include <cstdint>             // uint64_t
+#include <cstdio>              // sscanf reads HTTP dates
+#include <cstdlib>             // getenv, abort
+#include <functional>          // client_options::on_attempt, any_backend
+#include <limits>              // arithmetic that does not overflow
+#include <memory>              // what handles share
+#include <mutex>               // the limiter's and the backend's state
+#include <optional>            // what may be missing
+#include <ostream>             // error is printable
+#include <span>                // http_request::headers
+#include <stdexcept>           // exception is a runtime_error
+#include <string>              // owned text
+#include <string_view>         // borrowed text
+#include <system_error>        // errc is an error_code
+#include <thread>              // the default backend's watchdog
+#include <type_traits>         // constraints of result
+#include <unordered_map>       // the limiter's keys
+#include <utility>             // move, forward
+#include <vector>              // headers, queries
+
+#include <nlohmann/json.hpp>  // every result is JSON
+
+#ifndef NANGO_NO_HTTPLIB
+#if defined(_WIN32)
+#error "nango.hpp: the default backend needs POSIX. On Windows define NANGO_NO_HTTPLIB and bring a backend of your own."
+#elif !defined(CPPHTTPLIB_OPENSSL_SUPPORT)
+#error \
+    "nango.hpp: cpp-httplib has no TLS here. Define CPPHTTPLIB_OPENSSL_SUPPORT for the whole program (and link ssl \
+and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
+#else
+#define NANGO_DETAIL_HTTPLIB
+#include <fcntl.h>           // a descriptor's duplicate that is not inherited
+#include <httplib.h>         // the transport
+#include <openssl/err.h>     // the thread's error queue is left clean
+#include <openssl/ssl.h>     // host pinning, the handshake's progress
+#include <openssl/x509v3.h>  // host flags
+#include <poll.h>            // has an idle connection something to say?
+#include <signal.h>          // SIGPIPE is kept away
+#include <sys/socket.h>      // shutdown
+#include <unistd.h>          // close
+#endif
+#endif
+
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define NANGO_DETAIL_EXCEPTIONS
+#endif
+
+// Two versions, or one with and one without JSON_DIAGNOSTICS (another class layout), stay apart in one process.
+#if defined(JSON_DIAGNOSTICS) && JSON_DIAGNOSTICS
+#define NANGO_DETAIL_VERSION v0_1_diag
+#else
+#define NANGO_DETAIL_VERSION v0_1
+#endif
+
+/// Everything of this library. All functions may be called from many threads at once unless they say otherwise.
+namespace nango {
+inline namespace NANGO_DETAIL_VERSION {
+
+/// The JSON type of every result and body.
+using json = nlohmann::json;
+
+/// Where requests go unless client_options::base_url says otherwise (API basics).
+inline constexpr const char* default_base_url = "https://api.nango.dev/v1/";
+
+// --------------------------------------------------------------------------------------------------------------------
+// Errors: what can go wrong, and `result`, which carries it
+// --------------------------------------------------------------------------------------------------------------------
+
+/// What went wrong. The numbers are fixed: the API's own from 1, those found on this side of the wire from 101.
+enum class errc : int {
+  params_error = 1,          ///< PARAMS_ERROR: the parameters are wrong (API basics: HTTP 400).
+  processing_error = 2,      ///< PROCESSING_ERROR: the API failed at the request (API basics: HTTP 500).
+  auth_error = 3,            ///< AUTH_ERROR: missing or invalid API key or user token (API basics: HTTP 401).
+  api_error = 4,             ///< An error_type that this version does not know; see error::type.
+  rate_limited = 5,          ///< HTTP 429, or the limiter when the wait would not fit the deadline.
+  unexpected_status = 6,     ///< Not 20x, and no envelope says why: a gateway's page, a redirect.
+  invalid_argument = 101,    ///< The call is wrong; nothing was sent.
+  malformed_response = 102,  ///< The body is no envelope, or contradicts its status; or the answer is not sound HTTP.
+  decode_error = 103,        ///< The result is not of the type that was asked for.
+  response_too_large = 104,  ///< The body exceeds client_options::max_response_bytes.
+  connection_failed = 105,   ///< Name, connect, reset, or closed before the whole answer came.
+  tls_failed = 106,          ///< No trusted certificate, the wrong host, or the handshake was refused.
+  timed_out = 107,           ///< The deadline of the call or of the attempt passed, wherever it was.
+  canceled = 108,            ///< The call's cancel_token said so.
+};
+
+}  // namespace NANGO_DETAIL_VERSION
+}  // namespace nango
+
+template <> struct std::is_error_code_enum<nango::errc> : std::true_type {};  // before anything asks
+
+namespace nango {
+inline namespace NANGO_DETAIL_VERSION {
+
+/// The API's three types in the API's spelling ("PARAMS_ERROR"), the rest as the enumerator's name ("timed_out").
+std::string_view to_string(errc code) noexcept;
+
+/// For std::error_code; the category's name is "nango". timed_out, canceled and invalid_argument equal the std::errc
+/// conditions of those names, connection_failed equals each of connection_refused, connection_reset,
+/// connection_aborted, not_connected, host_unreachable and network_unreachable.
+std::error_code make_error_code(errc code) noexcept;
+
+/// All that is known of a failed call.
+struct error {
+  errc code{};            ///< What went wrong; never 0 in an error of this library.
+  int http_status = 0;    ///< The answer's status; 0: there was no HTTP answer.
+  std::string type{};     ///< error_type as the API spelt it, else empty.
+  std::string message{};  ///< error_msg, or what happened here: one line, never empty, never a secret.
+  std::optional<std::chrono::milliseconds> retry_after{};  ///< How long to wait, where the API or the limiter says so.
+  int attempts = 0;                                        ///< Requests handed to the backend for this call.
+  bool may_have_executed = true;  ///< False only if the API certainly did not act on the request.
+  std::string body{};             ///< The answer's first 4 KiB where it was no envelope, else empty.
+};
+
+/// One line, such as `AUTH_ERROR (HTTP 401): the api key is unknown`.
+std::ostream& operator<<(std::ostream& out, const error& e);
+
+/// What result::value() and basic_client's constructors throw; nothing else of this library throws it.
+class exception : public std::runtime_error {
+ public:
+  explicit exception(nango::error e);
+  /// The error itself; what() is its one line.
+  const nango::error& error() const noexcept { return *error_; }
+
+ private:
+  std::shared_ptr<const nango::error> error_;  // shared, so that copying the exception does not throw
+};
+
+namespace detail {  // forward declarations; the namespace itself is opened once, below
+[[noreturn]] void raise(const error& e);
+template <class Clock> class limiter;
+struct limiter_shard;
+class limiter_window;
+template <class Clock> struct limiter_place {  // of a permit; moving it leaves `of` empty
+  std::shared_ptr<limiter<Clock>> of{};
+  limiter_shard* shard = nullptr;
+  limiter_window* window = nullptr;
+};
+struct handle;
+template <class Backend, class Limiter> class client_core;
+class httplib_pool;
+}  // namespace detail
+
+/// A T or an error: the part of std::expected<T, error> that people use, under the same names. Where std::expected
+/// is undefined (`*r` without a value), the program is aborted. On rvalues `*`, value() and error() return by value,
+/// so that `for (auto& c : *api.get("x"))` does not dangle. Not to be changed by several threads at once.
+template <class T> class [[nodiscard]] result {
+  static_assert(!std::same_as<T, nango::error> && !std::same_as<T, errc>, "a result of an error cannot be told apart");
+  static_assert(std::is_object_v<T>, "result<T> holds objects; for a reference use a pointer");
+
+ public:
+  using value_type = T;
+  using error_type = nango::error;
+
+  template <class U = T>
+    requires(!std::same_as<std::remove_cvref_t<U>, result> && !std::same_as<std::remove_cvref_t<U>, nango::error> &&
+             std::constructible_from<T, U>)
+  explicit(!std::convertible_to<U, T>) result(U&& value) : value_(std::in_place, std::forward<U>(value)) {}
+  result(nango::error e) : error_(std::move(e)) {}
+  result(errc) = delete;  // it would become a JSON number; return an error that says what happened
+
+  bool has_value() const noexcept { return value_.has_value(); }
+  explicit operator bool() const noexcept { return has_value(); }
+  T& operator*() & { return value_ ? *value_ : (std::abort(), *value_); }
+  const T& operator*() const& { return value_ ? *value_ : (std::abort(), *value_); }
+  T operator*() && { return std::move(**this); }
+  T* operator->() { return &**this; }
+  const T* operator->() const { return &**this; }
+
+  /// The value; throws nango::exception where there is none (with exceptions off: std::abort).
+  T& value() & { return value_ ? *value_ : (detail::raise(error_), *value_); }
+  const T& value() const& { return value_ ? *value_ : (detail::raise(error_), *value_); }
+  T value() && { return std::move(value()); }
+  template <class U> T value_or(U&& other) const& { return value_ ? *value_ : static_cast<T>(std::forward<U>(other)); }
+  template <class U> T value_or(U&& other) && {
+    return value_ ? std::move(*value_) : static_cast<T>(std::forward<U>(other));
+  }
+
+  /// The error; an empty one where there is a value.
+  nango::error& error() & noexcept { return error_; }
+  const nango::error& error() const& noexcept { return error_; }
+  nango::error error() && noexcept { return std::move(error_); }
+
+  /// f(value), which returns a result; the error goes through.
+  template <class F> auto and_then(F&& f) & { return then(*this, std::forward<F>(f)); }
+  template <class F> auto and_then(F&& f) const& { return then(*this, std::forward<F>(f)); }
+  template <class F> auto and_then(F&& f) && { return then(std::move(*this), std::forward<F>(f)); }
+  /// A result of what f(value) returns; the error goes through.
+  template <class F> auto transform(F&& f) & { return map(*this, std::forward<F>(f)); }
+  template <class F> auto transform(F&& f) const& { return map(*this, std::forward<F>(f)); }
+  template <class F> auto transform(F&& f) && { return map(std::move(*this), std::forward<F>(f)); }
+  /// f(error), which returns a result of the same type; the value goes through.
+  template <class F> result or_else(F&& f) const& { return value_ ? *this : std::invoke(std::forward<F>(f), error_); }
+  template <class F> result or_else(F&& f) && {
+    return value_ ? std::move(*this) : std::invoke(std::forward<F>(f), std::move(error_));
+  }
+
+ private:
+  template <class Self, class F> static auto then(Self&& self, F&& f) {
+    using next = std::remove_cvref_t<decltype(std::invoke(std::forward<F>(f), *std::forward<Self>(self).value_))>;
+    if (!self.value_) return next(std::forward<Self>(self).error_);
+    return std::invoke(std::forward<F>(f), *std::forward<Self>(self).value_);
+  }
+  template <class Self, class F> static auto map(Self&& self, F&& f) {
+    using mapped = std::remove_cv_t<decltype(std::invoke(std::forward<F>(f), *std::forward<Self>(self).value_))>;
+    if (!self.value_) return result<mapped>(std::forward<Self>(self).error_);
+    if constexpr (std::is_void_v<mapped>) {
+      return std::invoke(std::forward<F>(f), *std::forward<Self>(self).value_), result<mapped>();
+    } else {
+      return result<mapped>(std::invoke(std::forward<F>(f), *std::forward<Self>(self).value_));
+    }
+  }
+
+  std::optional<T> value_{};
+  nango::error error_{};
+};
+
+/// Success without a value, or an error.
+template <> class [[nodiscard]] result<void> {
+ public:
+  using value_type = void;
+  using error_type = nango::error;
+
+  result() noexcept = default;
+  result(nango::error e) : error_(std::move(e)) {}
+  result(errc) = delete;
+
+  bool has_value() const noexcept { return !error_.has_value(); }
+  explicit operator bool() const noexcept { return has_value(); }
+  void operator*() const noexcept {}
+  void value() const { return error_ ? detail::raise(*error_) : void(); }
+  const nango::error& error() const& { return error_ ? *error_ : (std::abort(), *error_); }
+  nango::error error() && { return error_ ? std::move(*error_) : (std::abort(), *error_); }
+
+  template <class F> auto and_then(F&& f) const {
+    return error_ ? std::remove_cvref_t<std::invoke_result_t<F>>(*error_) : std::invoke(std::forward<F>(f));
+  }
+  template <class F> auto transform(F&& f) const {
+    using mapped = std::remove_cv_t<std::invoke_result_t<F>>;
+    if (error_) return result<mapped>(*error_);
+    if constexpr (std::is_void_v<mapped>) {
+      return std::invoke(std::forward<F>(f)), result<mapped>();
+    } else {
+      return result<mapped>(std::invoke(std::forward<F>(f)));
+    }
+  }
+  template <class F> result or_else(F&& f) const { return error_ ? std::invoke(std::forward<F>(f), *error_) : *this; }
+
+ private:
+  std::optional<nango::error> error_{};
+};
+
+// --------------------------------------------------------------------------------------------------------------------
+// HTTP seam: what a backend is given, what it gives back
+// --------------------------------------------------------------------------------------------------------------------
+
+/// One header field.
+struct header {
+  std::string name{}, value{};
+};
+using headers = std::vector<header>;
+
+/// Says whether a call was canceled. Cheap to copy; a default-constructed one never says so.
+class cancel_token {
+ public:
+  cancel_token() = default;
+  bool canceled() const noexcept { return flag_ && flag_->load(std::memory_order_acquire); }
+  /// False if no cancel_source stands behind it: it need not be asked again.
+  bool cancelable() const noexcept { return flag_ != nullptr; }
+
+ private:
+  friend class cancel_source;
+  explicit cancel_token(std::shared_ptr<const std::atomic<bool>> flag) : flag_(std::move(flag)) {}
+  std::shared_ptr<const std::atomic<bool>> flag_{};
+};
+
+/// Cancels every call that was given a token of it; a wait or a transfer notices within 100 ms. Copies are one source.
+class cancel_source {
+ public:
+  void cancel() const noexcept { flag_->store(true, std::memory_order_release); }
+  cancel_token token() const { return cancel_token(flag_); }
+
+ private:
+  std::shared_ptr<std::atomic<bool>> flag_ = std::make_shared<std::atomic<bool>>(false);
+};
+
+/// One request, checked and complete. The views live until `send` returns.
+struct http_request {
+  std::string_view method{};                         ///< A token in upper case, "GET".
+  std::string_view url{};                            ///< Absolute and percent-encoded; to be sent byte for byte.
+  std::span<const header> headers{};                 ///< Complete: a backend adds only what framing needs.
+  std::string_view body{};                           ///< Empty: no body.
+  std::chrono::steady_clock::time_point deadline{};  ///< Then it is over: timed_out.
+  std::size_t max_response_bytes = 0;                ///< After decompression; more is response_too_large.
+  cancel_token cancel{};                             ///< When it says so, give up with canceled.
+};
+
+/// One answer, whatever its status.
+struct http_response {
+  int status = 0;
+  nango::headers headers{};
+  std::string body{};
+};
+
+/// What sends. A backend never retries, never follows a redirect, never interprets the body, and may be called by
+/// many threads at once. Its errors set may_have_executed to false only where no byte of the request can have been
+/// acted on.
+template <class B>
+concept http_backend = requires(B& backend, const http_request& request) {
+  { backend.send(request) } -> std::same_as<result<http_response>>;
+};
+
+/// Any backend, its type erased: so that most units of a program can do without httplib (NANGO_NO_HTTPLIB).
+struct any_backend {
+  /// From anything callable as result<http_response>(const http_request&); many threads call it at once.
+  template <class F>
+    requires(!std::same_as<std::remove_cvref_t<F>, any_backend> &&
+             std::is_invocable_r_v<result<http_response>, std::remove_cvref_t<F>&, const http_request&>)
+  any_backend(F&& f)
+      : send_([shared = std::make_shared<std::remove_cvref_t<F>>(std::forward<F>(f))](const http_request& request) {
+          return std::invoke(*shared, request);
+        }) {}
+  /// From a backend that it shares.
+  template <http_backend B> any_backend(std::shared_ptr<B> backend) {
+    if (backend) send_ = [shared = std::move(backend)](const http_request& request) { return shared->send(request); };
+  }
+  result<http_response> send(const http_request& request);
+
+ private:
+  std::function<result<http_response>(const http_request&)> send_{};
+};
+
+// --------------------------------------------------------------------------------------------------------------------
+// Rate limiter: the server never sees more than `requests` for one key in any span of `per`
+// --------------------------------------------------------------------------------------------------------------------
+
+/// How many requests in which time (API basics: 100 a second for each user token).
+struct rate {
+  std::size_t requests = 100;                                 ///< At least 1.
+  std::chrono::nanoseconds per = std::chrono::seconds{1};     ///< More than 0; over a year counts as a year.
+  std::chrono::nanoseconds linger = std::chrono::seconds{5};  ///< How late a request given up may still arrive.
+};
+
+/// The clock of everything here, and the one way to wait. Tests put a clock of their own in its place.
+struct steady_clock {
+  static std::chrono::steady_clock::time_point now() noexcept { return std::chrono::steady_clock::now(); }
+  /// Returns on a notification or when `t` has come, now and then earlier; false if `t` has come.
+  static bool wait_until(std::condition_variable& wake, std::unique_lock<std::mutex>& lock,
+                         std::chrono::steady_clock::time_point t);
+};
+
+/// What a limiter is to a client. `acquire` waits until `t` at most; the permit is held while the request is under way
+/// and destroyed after it; `permit.answered()` says that the server's answer is in (or that nothing was sent); `hold`
+/// gives no permit for the key before `t`.
+template <class L>
+concept rate_limiter = requires(L& limiter, std::string_view key, typename L::permit& permit,
+                                std::chrono::steady_clock::time_point t, cancel_token c) {
+  { L::clock::now() } -> std::same_as<std::chrono::steady_clock::time_point>;
+  { limiter.acquire(key, t, c) } -> std::same_as<result<typename L::permit>>;
+  permit.answered();
+  limiter.hold(key, t);
+};
+
+/// The default limiter. A permit counts from before its request is sent until `per` after its answer is in (or, when
+/// it was given up, until `linger` + `per` after that). So whatever the network does to the order and the spacing of
+/// requests, the server never sees more than `requests` for one key in any span of `per`, provided that a request
+/// given up arrives within `linger` or never. Throughput is requests / (per + round trip).
+///
+/// Free slots are given at once. Callers that had to wait are served first come, first served, and let go
+/// 1.01 * per / requests apart; callers of other keys never wait for them. A key is forgotten when it says nothing
+/// any more. A copyable handle: copies share their state, so several clients of a process can share one limit.
+template <class Clock> class basic_sliding_window {
+ public:
+  using clock = Clock;
+
+  /// One request's place in the window. Destroying it ends its hold; one that was moved from holds nothing.
+  class permit {
+   public:
+    permit() = default;
+    permit(permit&& other) noexcept = default;
+    permit& operator=(permit&& other) noexcept {
+      permit ended(std::move(*this));  // what was held until now
+      place_ = std::move(other.place_);
+      return *this;
+    }
+    ~permit() { end(false); }
+    /// The answer is in, or certainly nothing was sent.
+    void answered() noexcept { end(true); }
+
+   private:
+    friend class detail::limiter<Clock>;
+    explicit permit(detail::limiter_place<Clock> place) : place_(std::move(place)) {}
+    void end(bool was_answered) noexcept {
+      if (const auto place = std::move(place_); place.of) place.of->end(place, was_answered);
+    }
+    detail::limiter_place<Clock> place_{};
+  };
+
+  explicit basic_sliding_window(nango::rate r = {}) : core_(std::make_shared<detail::limiter<Clock>>(r)) {}
+
+  /// Waits for a permit, until `deadline` at most. Errors: rate_limited at once when even the earliest possible turn
+  /// comes after `deadline` (retry_after is the wait for it); timed_out, canceled; invalid_argument for a rate that
+  /// makes no sense. None of them has sent anything.
+  result<permit> acquire(std::string_view key, std::chrono::steady_clock::time_point deadline,
+                         const cancel_token& cancel = {}) {
+    return core_->acquire(core_, key, deadline, cancel);
+  }
+  /// No permit for `key` before `until`. Never shortens an earlier hold; 5 minutes from now at most.
+  void hold(std::string_view key, std::chrono::steady_clock::time_point until) { core_->hold(key, until); }
+
+  /// The rate that it was made with.
+  const nango::rate& rate() const noexcept { return core_->limits; }
+  /// How many keys are remembered now: for monitoring.
+  std::size_t size() const { return core_->size(); }
+
+ private:
+  std::shared_ptr<detail::limiter<Clock>> core_;
+};
+using sliding_window = basic_sliding_window<steady_clock>;
+
+/// No limit at all.
+struct unlimited {
+  using clock = steady_clock;
+  struct permit {
+    void answered() noexcept {}
+  };
+  result<permit> acquire(std::string_view, std::chrono::steady_clock::time_point, const cancel_token& = {}) {
+    return permit{};
+  }
+  void hold(std::string_view, std::chrono::steady_clock::time_point) noexcept {}
+};
+
+// --------------------------------------------------------------------------------------------------------------------
+// Paths and queries: what goes into a URL, and how
+// --------------------------------------------------------------------------------------------------------------------
+
+/// One query parameter. Everything but RFC 3986's unreserved characters is percent-encoded (a space is %20).
+struct param {
+  std::string name, value;
+
+  /// A text: std::string, std::string_view, const char*.
+  template <class Text>
+    requires std::convertible_to<const Text&, std::string_view> && (!std::same_as<Text, std::nullptr_t>)
+  param(std::string name_, const Text& value_) : name(std::move(name_)), value(std::string_view(value_)) {}
+  /// "true" or "false".
+  param(std::string name_, std::same_as<bool> auto value_) : name(std::move(name_)), value(value_ ? "true" : "false") {}
+  /// An integer, in decimal. Characters are no integers here.
+  template <std::integral Integer>
+    requires(!std::same_as<Integer, bool> && !std::same_as<Integer, char> && !std::same_as<Integer, wchar_t> &&
+             !std::same_as<Integer, char8_t> && !std::same_as<Integer, char16_t> && !std::same_as<Integer, char32_t>)
+  param(std::string name_, Integer value_) : name(std::move(name_)), value(std::to_string(value_)) {}
+};
+
+/// Query parameters, in the order in which they are sent; a name may repeat.
+using query = std::vector<param>;
+
+/// Joins segments to a path and percent-encodes each: path("crm", "contacts", id). A call with a path that has an
+/// empty, `.` or `..` segment is refused, so path("crm", "contacts", "") never lists everything.
+template <std::convertible_to<std::string_view>... Segments> std::string path(const Segments&... segments);
+
+/// An environment variable's value; "" where it is not set. Not to be called while another thread changes the
+/// environment.
+std::string env(const char* name);
+
+// --------------------------------------------------------------------------------------------------------------------
+// Envelope: from an HTTP answer to a result
+// --------------------------------------------------------------------------------------------------------------------
+
+/// A successful answer.
+struct response {
+  json result{};             ///< The envelope's `result`; null where there is none.
+  int http_status = 0;       ///< 200 to 299.
+  nango::headers headers{};  ///< As they came.
+  int attempts = 0;          ///< Requests handed to the backend for this call.
+};
+
+/// Reads the envelope {"status":"ok","result":...} or {"status":"error","error_type":...,"error_msg":...} (API
+/// basics). Never throws; reads nothing but its argument, aside from the system's clock for a Retry-After that is a
+/// date when the answer has no Date. Errors: by error_type params_error, processing_error, auth_error, else
+/// api_error; rate_limited for any 429; auth_error for a 401 without an envelope; unexpected_status for another
+/// status that is not 20x without one; malformed_response for a body that is no envelope, or contradicts its status.
+result<response> parse_envelope(http_response answer);
+
+// --------------------------------------------------------------------------------------------------------------------
+// Retries: when to try again
+// --------------------------------------------------------------------------------------------------------------------
+
+/// How often and how patiently a call is tried.
+struct retry_policy {
+  int max_attempts = 3;                        ///< 1: no retries. At least 1.
+  std::chrono::milliseconds base_delay{100};   ///< The first delay is up to this, each further one up to twice as much.
+  std::chrono::milliseconds max_delay{5'000};  ///< No delay is longer, unless the API asks for more.
+};
+
+/// How long to wait before the next attempt; nothing: there is none. A pure function. Worth another attempt are a 429,
+/// connection_failed, timed_out, processing_error, and unexpected_status 500, 502, 503 and 504: for GET, HEAD, PUT
+/// and DELETE always, for other methods only where may_have_executed is false. `number` is that of the attempt that
+/// failed, from 1; `jitter` in [0, 1) spreads the delay over [0, min(max_delay, base_delay * 2^(number-1))); it is
+/// never less than retry_after.
+std::optional<std::chrono::milliseconds> next_delay(const error& e, std::string_view method, int number,
+                                                    const retry_policy& policy, double jitter);
+
+// --------------------------------------------------------------------------------------------------------------------
+// Client: what programs call
+// --------------------------------------------------------------------------------------------------------------------
+
+/// What client_options::on_attempt is told after each attempt. The views live until it returns.
+struct attempt {
+  std::string_view method{}, path{};                    ///< The path without its query.
+  int number = 0;                                       ///< From 1.
+  int http_status = 0;                                  ///< 0: there was no HTTP answer.
+  std::optional<errc> outcome{};                        ///< None: success.
+  std::chrono::nanoseconds waited{};                    ///< In the limiter.
+  std::chrono::nanoseconds elapsed{};                   ///< In the backend.
+  std::optional<std::chrono::milliseconds> retry_in{};  ///< Set when another attempt follows.
+};
+
+/// On whose behalf a handle calls.
+struct identity {
+  nango::headers headers{};  ///< Sent with each call; the rules of call_options::headers, X-User-Account aside.
+  std::string limit_key{};   ///< What the limiter counts by; empty: not limited.
+};
+
+/// What a client is made of. Checked when the client is made: what makes no sense is invalid_argument.
+struct client_options {
+  std::string api_key{};                                   ///< A secret: it is in no error, log or observer call.
+  std::string user_token{};                                ///< For programs with one end user; empty: none.
+  std::string base_url{default_base_url};                  ///< https://, with a path if need be.
+  std::string user_agent{};                                ///< Put before "nango.hpp/<version>".
+  std::chrono::milliseconds timeout{30'000};               ///< A whole call: limiter, retries and all. More than 0.
+  std::chrono::milliseconds attempt_timeout{0};            ///< One attempt; 0: whatever is left of the call.
+  std::chrono::milliseconds connect_timeout{10'000};       ///< TCP connect, all addresses of the name together.
+  retry_policy retry{};                                    ///< When to try again.
+  nango::rate rate{};                                      ///< Of each user token.
+  std::string limit_key{};                                 ///< For calls without a user token; empty: not limited.
+  std::size_t max_response_bytes = std::size_t{64} << 20;  ///< Of one body. At least 1.
+  std::string ca_file{};                  ///< PEM, instead of the system's authorities; empty: the system's.
+  std::string proxy{};                    ///< "http://[user:pass@]host:port"; empty: none.
+  bool allow_plaintext_loopback = false;  ///< http:// to 127.0.0.0/8, ::1 and localhost only.
+  result<response> (*parse)(http_response) = &parse_envelope;  ///< What an answer means.
+  /// Called after each attempt on the calling thread, outside every lock. What it throws ends the call.
+  std::function<void(const attempt&)> on_attempt{};
+};
+
+/// What one call may have of its own.
+struct call_options {
+  nango::headers headers{};                            ///< Extra ones; the client's own cannot be overridden.
+  std::optional<std::chrono::milliseconds> timeout{};  ///< Instead of client_options::timeout. More than 0.
+  cancel_token cancel{};                               ///< Ends the call within 100 ms.
+  bool (*is_answer)(const http_response&) = nullptr;   ///< send() only: true for a 429 that is not the API's own.
+};
+
+/// A JSON body. A text is none, since it would be sent as a JSON string:
+template <class Body>
+concept json_body = std::constructible_from<json, const Body&> &&
+                    (std::same_as<Body, json> || std::same_as<Body, std::nullptr_t> ||
+                     !std::convertible_to<const Body&, std::string_view>);  // say json::parse(text) or json(text)
+
+/// The client. A handle: copies and user() handles share connections, limiter and options, and keep them alive. Every
+/// const member may be called from many threads at once. No call throws, unless on_attempt, a backend of yours or a
+/// from_json of yours throws something that is no std::exception.
+template <http_backend Backend, rate_limiter Limiter = sliding_window> class basic_client {
+  using core = detail::client_core<Backend, Limiter>;
+
+ public:
+  /// Throws exception(invalid_argument) where the options make no sense (with exceptions off: std::abort).
+  explicit basic_client(client_options options) : basic_client(create(std::move(options)).value()) {}
+  basic_client(client_options options, Backend backend)
+      : basic_client(create(std::move(options), std::move(backend)).value()) {}
+  basic_client(client_options options, Backend backend, Limiter limiter)
+      : basic_client(create(std::move(options), std::move(backend), std::move(limiter)).value()) {}
+  basic_client(const basic_client&) = default;  // and no move: a moved-from handle stays usable
+  basic_client& operator=(const basic_client&) = default;
+  ~basic_client() = default;
+
+  /// The same without throwing.
+  static result<basic_client> create(client_options options) { return wrap(core::make(std::move(options))); }
+  static result<basic_client> create(client_options options, Backend backend) {
+    return wrap(core::make(std::move(options), std::move(backend)));
+  }
+  static result<basic_client> create(client_options options, Backend backend, Limiter limiter) {
+    return wrap(core::make(std::move(options), std::move(backend), std::move(limiter)));
+  }
+
+  /// A handle for one end user (API basics: X-User-Account). A bad token makes each of its calls invalid_argument.
+  basic_client user(std::string_view token) const {
+    return as({{{"X-User-Account", std::string(token)}}, std::string(token)});
+  }
+  /// The general form of user(): who is named by which headers, and counted by what.
+  basic_client as(identity who) const { return {core_, core_->make_handle(std::move(who))}; }
+  /// What this handle's calls are counted by; empty: they are not limited.
+  std::string_view limit_key() const noexcept { return core::limit_key(*handle_); }
+
+  /// Calls, and decodes the result by json::get<T>() (a mismatch is decode_error). T = void ignores it.
+  template <class T = json>
+  result<T> get(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
+    return core_->template decode<T>(request("GET", path, parameters, options));
+  }
+  template <class T = json>
+  result<T> del(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
+    return core_->template decode<T>(request("DELETE", path, parameters, options));
+  }
+  /// With a JSON body; `{}` is null, as nlohmann/json reads it.
+  template <class T = json, json_body Body = json>
+  result<T> post(std::string_view path, const Body& body, const call_options& options = {}) const {
+    return core_->template decode<T>(request_json("POST", path, body, {}, options));
+  }
+  template <class T = json, json_body Body = json>
+  result<T> put(std::string_view path, const Body& body, const call_options& options = {}) const {
+    return core_->template decode<T>(request_json("PUT", path, body, {}, options));
+  }
+  template <class T = json, json_body Body = json>
+  result<T> patch(std::string_view path, const Body& body, const call_options& options = {}) const {
+    return core_->template decode<T>(request_json("PATCH", path, body, {}, options));
+  }
+
+  /// Any method but HEAD (which has no body to read: see send), with status and headers.
+  result<response> request(std::string_view method, std::string_view path, const query& parameters = {},
+                           const call_options& options = {}) const {
+    return core_->request(*handle_, method, path, parameters, {}, options);
+  }
+  template <json_body Body = json>
+  result<response> request_json(std::string_view method, std::string_view path, const Body& body,
+                                const query& parameters = {}, const call_options& options = {}) const {
+    return core_->request_json(*handle_, method, path, parameters, body, options);
+  }
+
+  /// The answer as it came, whatever its status, for bodies that are not JSON. A 429 is rate_limited, held and
+  /// retried, unless call_options::is_answer says that it is somebody else's.
+  result<http_response> send(std::string_view method, std::string_view path, const query& parameters = {},
+                             std::string_view body = {}, std::string_view content_type = "application/json",
+                             const call_options& options = {}) const {
+    return core_->send(*handle_, method, path, parameters, body, content_type, options);
+  }
+
+ private:
+  basic_client(std::shared_ptr<core> shared, std::shared_ptr<const detail::handle> who)
+      : core_(std::move(shared)), handle_(std::move(who)) {}
+  static result<basic_client> wrap(result<std::shared_ptr<core>> made) {
+    if (!made) return std::move(made).error();
+    return basic_client(*made, (*made)->own_handle());
+  }
+
+  std::shared_ptr<core> core_;
+  std::shared_ptr<const detail::handle> handle_;
+};
+
+// --------------------------------------------------------------------------------------------------------------------
+// Default backend: cpp-httplib over TLS
+// --------------------------------------------------------------------------------------------------------------------
+
+#ifdef NANGO_DETAIL_HTTPLIB
+/// cpp-httplib (0.11.4 as Debian 12 packages it, or upstream's header, 0.53.1) made safe:
+///
+/// - Certificates and host names are always verified (SAN only, TLS 1.2 at least); nothing turns that off.
+/// - `send` ends by the request's deadline or cancellation in every phase but the name lookup, which cannot be
+///   interrupted.
+/// - One connection for each request in flight, reused last in, first out; 64 idle ones at most, for 50 s at most.
+/// - Nothing is sent twice, redirects are not followed, SIGPIPE never reaches the program, nothing is decompressed.
+///
+/// Not to be mended from outside: 0.11.4 crashes on a status line of 30 KB and more, buffers a head of any size, and
+/// percent-decodes the values of received headers. Take the current upstream header to talk to servers that you do
+/// not trust. Linux is tested, other POSIX systems by best effort; on Windows bring a backend of your own.
+class httplib_backend {
+ public:
+  /// Throws exception where ca_file or proxy cannot be used (with exceptions off: std::abort).
+  explicit httplib_backend(const client_options& options) : httplib_backend(create(options).value()) {}
+  /// The same without throwing.
+  static result<httplib_backend> create(const client_options& options);
+
+  /// Errors: connection_failed, tls_failed, timed_out, canceled, response_too_large, malformed_response;
+  /// invalid_argument for a URL that is not below the base URL's host. Throws nothing but std::bad_alloc.
+  result<http_response> send(const http_request& request);
+
+ private:
+  explicit httplib_backend(std::shared_ptr<detail::httplib_pool> pool) : pool_(std::move(pool)) {}
+  std::shared_ptr<detail::httplib_pool> pool_;
+};
+
+/// The client that most programs use.
+using client = basic_client<httplib_backend>;
+#endif
+
+// ====================================================================================================================
+// Private parts, in the same sections
+// ====================================================================================================================
+
+namespace detail {
+
+using time_point = std::chrono::steady_clock::time_point;
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+
+// --- Errors ---------------------------------------------------------------------------------------------------------
+
+// An error before which nothing was sent.
+inline error unsent(errc code, std::string message) {
+  return {.code = code, .message = std::move(message), .may_have_executed = false};
+}
+inline error refuse(std::string message) { return unsent(errc::invalid_argument, std::move(message)); }
+
+inline bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+inline bool has_control(std::string_view text) noexcept { return std::any_of(text.begin(), text.end(), is_control); }
+inline std::string one_line(std::string text) {
+  std::replace_if(text.begin(), text.end(), is_control, ' ');
+  return text;
+}
+
+inline std::string describe(const error& e) {
+  std::string line(e.code == errc::api_error && !e.type.empty() ? std::string_view(e.type) : to_string(e.code));
+  if (e.http_status != 0) line += " (HTTP " + std::to_string(e.http_status) + ")";
+  return one_line(line + ": " + e.message);
+}
+
+inline void raise(const error& e) {
+#ifdef NANGO_DETAIL_EXCEPTIONS
+  throw exception(e);
+#else
+  static_cast<void>(e);
+  std::abort();
+#endif
+}
+
+// Runs f; what it threw, if that was a std::exception. A Rethrown is let through.
+template <class Rethrown = void, class F> std::optional<std::string> caught(F&& f) {
+#ifdef NANGO_DETAIL_EXCEPTIONS
+  try {
+    f();
+  } catch (const std::exception& e) {
+    if constexpr (!std::is_void_v<Rethrown>) {
+      if (dynamic_cast<const Rethrown*>(&e) != nullptr) throw;
+    }
+    return e.what();
+  }
+#else
+  f();
+#endif
+  return std::nullopt;
+}
+
+struct errc_entry {
+  errc code;
+  std::string_view name, text;
+};
+inline constexpr std::array errc_table{
+    errc_entry{errc::params_error, "PARAMS_ERROR", "the parameters of the request are wrong"},
+    errc_entry{errc::processing_error, "PROCESSING_ERROR", "the API failed at processing the request"},
+    errc_entry{errc::auth_error, "AUTH_ERROR", "the API key or the user token is missing or invalid"},
+    errc_entry{errc::api_error, "api_error", "the API reported an error of a type unknown to this version"},
+    errc_entry{errc::rate_limited, "rate_limited", "too many requests"},
+    errc_entry{errc::unexpected_status, "unexpected_status", "the HTTP status is unexpected and no envelope says why"},
+    errc_entry{errc::invalid_argument, "invalid_argument", "the call is wrong; nothing was sent"},
+    errc_entry{errc::malformed_response, "malformed_response", "the answer is no envelope or contradicts its status"},
+    errc_entry{errc::decode_error, "decode_error", "the result is not of the type asked for"},
+    errc_entry{errc::response_too_large, "response_too_large", "the answer is larger than allowed"},
+    errc_entry{errc::connection_failed, "connection_failed", "the connection could not be made or broke"},
+    errc_entry{errc::tls_failed, "tls_failed", "no trusted TLS connection could be made"},
+    errc_entry{errc::timed_out, "timed_out", "the deadline passed"},
+    errc_entry{errc::canceled, "canceled", "the call was canceled"}};
+inline errc_entry errc_info(errc code) noexcept {
+  const auto found = std::find_if(errc_table.begin(), errc_table.end(), [&](const auto& e) { return e.code == code; });
+  return found != errc_table.end() ? *found : errc_entry{code, "unknown", "unknown error"};
+}
+
+class error_category final : public std::error_category {
+ public:
+  const char* name() const noexcept override { return "nango"; }
+  std::string message(int code) const override { return std::string(errc_info(static_cast<errc>(code)).text); }
+  bool equivalent(int code, const std::error_condition& condition) const noexcept override {
+    const auto is = [&](auto... conditions) { return ((condition == std::make_error_condition(conditions)) || ...); };
+    using e = std::errc;
+    switch (static_cast<errc>(code)) {
+      case errc::timed_out: return is(e::timed_out);
+      case errc::canceled: return is(e::operation_canceled);
+      case errc::invalid_argument: return is(e::invalid_argument);
+      case errc::connection_failed:
+        return is(e::connection_refused, e::connection_reset, e::connection_aborted, e::not_connected,
+                  e::host_unreachable, e::network_unreachable);
+      default: return std::error_category::equivalent(code, condition);
+    }
+  }
+};
+
+inline constexpr std::size_t kept_body_bytes = 4096;
+
+// Keeps secrets out of errors, also where a server's answer repeats them.
+class secrets {
+ public:
+  // A short secret is not searched for: it would garble what a server says.
+  void add(std::string secret) {
+    if (secret.size() >= 8) secrets_.push_back(std::move(secret));
+  }
+  void scrub(std::string& text) const {
+    constexpr std::string_view mask = "***";
+    for (const auto& secret : secrets_) {
+      for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at + mask.size())) {
+        text.replace(at, secret.size(), mask);
+      }
+    }
+  }
+  void scrub(error& e) const {
+    const bool cut = e.body.size() >= kept_body_bytes;  // then its end may be a part of a secret
+    for (auto* text : {&e.type, &e.message, &e.body}) scrub(*text);
+    for (const auto& secret : secrets_) {
+      auto length = cut ? secret.size() - 1 : 0;
+      while (length > 0 && !e.body.ends_with(std::string_view(secret).substr(0, length))) --length;
+      e.body.resize(e.body.size() - length);
+    }
+  }
+
+ private:
+  std::vector<std::string> secrets_{};
+};
+
+// --- Time that does not overflow ------------------------------------------------------------------------------------
+
+inline time_point after(time_point t, nanoseconds d) noexcept {
+  return d > time_point::max() - t ? time_point::max() : t + d;
+}
+template <class Rep, class Period> time_point after(time_point t, std::chrono::duration<Rep, Period> d) noexcept {
+  constexpr auto most = std::chrono::duration_cast<std::chrono::duration<Rep, Period>>(nanoseconds::max());
+  return d >= most ? time_point::max() : after(t, nanoseconds(d));
+}
+inline nanoseconds times(nanoseconds d, std::size_t n) noexcept {
+  const auto factor = static_cast<nanoseconds::rep>((std::min)(n, std::size_t{1} << 30));
+  return factor != 0 && d > nanoseconds::max() / factor ? nanoseconds::max() : d * factor;
+}
+inline milliseconds round_up(nanoseconds d) noexcept { return std::chrono::ceil<milliseconds>(d); }
+
+// A wait looks every 50 ms whether it was canceled, so that it ends within 100 ms.
+inline time_point next_look(time_point now, const cancel_token& cancel) noexcept {
+  return cancel.cancelable() ? after(now, milliseconds(50)) : time_point::max();
+}
+
+// Sleeps through the clock's seam. False if it was canceled.
+template <class Clock> bool sleep_until(time_point t, const cancel_token& cancel) {
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::unique_lock lock(mutex);
+  for (auto now = Clock::now(); now < t && !cancel.canceled(); now = Clock::now()) {
+    Clock::wait_until(wake, lock, (std::min)(t, next_look(now, cancel)));
+  }
+  return !cancel.canceled();
+}
+
+// --- Rate limiter ---------------------------------------------------------------------------------------------------
+
+inline std::optional<std::string> problem_of(const rate& r) {
+  if (r.requests == 0) return "rate.requests must be at least 1; to lift the limit use nango::unlimited";
+  if (r.requests > (std::numeric_limits<std::uint32_t>::max)()) return "rate.requests must be below 2^32";
+  if (r.per <= nanoseconds::zero()) return "rate.per must be more than 0";
+  if (r.linger < nanoseconds::zero()) return "rate.linger must not be negative";
+  return std::nullopt;
+}
+
+// What is known of one key. Its decisions are functions of this state and of the time; nothing here waits or locks.
+class limiter_window {
+ public:
+  // When a caller may go: one that finds nobody queued, or the first in the queue. max(): a held permit comes first.
+  time_point turn(time_point now, const rate& r, bool queued) const {
+    const auto t = (std::max)({now, hold_until_, queued ? paced_until_ : now});
+    const auto counting = first_counting(now);
+    if (used(counting) < r.requests) return t;
+    return counting == ends_.end() ? time_point::max() : (std::max)(t, *counting);
+  }
+
+  // The earliest turn of the n-th in the queue: all held permits back now, nobody in front giving up. Only the first
+  // `requests` slots to come back matter: a later caller gets the slot of the one `requests` places in front, which is
+  // back `per` after that one went, and by then `requests` steps of 1.01 * per / requests have passed.
+  time_point earliest_turn(time_point now, const rate& r, std::size_t n) const {
+    auto t = after((std::max)({now, hold_until_, paced_until_}), times(step(r), n - 1));
+    auto ending = first_counting(now);
+    auto held = held_;
+    const auto held_back = after(now, r.per);
+    for (auto slot = r.requests - used(ending); slot < (std::min)(n, r.requests);
+         ++slot) {  // the free ones are back already
+      const bool takes_held = held > 0 && (ending == ends_.end() || held_back < *ending);
+      const auto back = takes_held ? held_back : *ending;
+      takes_held ? void(--held) : void(++ending);
+      t = (std::max)(t, after(back, times(step(r), n - 1 - slot)));
+    }
+    return t;
+  }
+
+  // A permit is given at `now`; `scheduled` was its turn if it was queued.
+  void begin(const rate& r, time_point now, std::optional<time_point> scheduled) {
+    const auto counting = first_counting(now);
+    if (ends_.end() - counting <= counting - ends_.begin()) ends_.erase(ends_.begin(), counting);
+    const auto needed = ends_.size() + held_ + 1;  // so that end() does not allocate
+    if (ends_.capacity() < needed) ends_.reserve((std::max)(needed, 2 * ends_.capacity()));
+    ++held_;
+    // Paced by the schedule, so that late wake-ups do not add up; one step is caught up at most.
+    if (scheduled) paced_until_ = after((std::max)(*scheduled, now - step(r)), step(r));
+  }
+
+  // A permit comes back at `now`.
+  void end(const rate& r, time_point now, bool answered) noexcept {
+    --held_;
+    const auto t = after(answered ? now : after(now, r.linger), r.per);
+    ends_.insert(std::upper_bound(ends_.begin(), ends_.end(), t), t);
+  }
+
+  void hold(time_point now, time_point until) noexcept {
+    hold_until_ = (std::max)(hold_until_, (std::min)(until, after(now, std::chrono::minutes(5))));
+  }
+
+  // Nothing of it matters any more.
+  bool idle(time_point now) const noexcept {
+    return held_ == 0 && queue_.empty() && (std::max)(hold_until_, paced_until_) <= now &&
+           (ends_.empty() || ends_.back() <= now);
+  }
+
+  std::size_t queued() const noexcept { return queue_.size(); }
+  bool is_first(const std::condition_variable& waiter) const noexcept { return queue_.front() == &waiter; }
+  void wake_first() noexcept {
+    if (!queue_.empty()) queue_.front()->notify_one();
+  }
+  void enqueue(std::condition_variable& waiter) { queue_.push_back(&waiter); }
+  void dequeue(std::condition_variable& waiter) noexcept {
+    queue_.erase(std::find(queue_.begin(), queue_.end(), &waiter));
+  }
+
+ private:
+  static nanoseconds step(const rate& r) noexcept {
+    return (r.per + r.per / 100) / static_cast<nanoseconds::rep>(r.requests);
+  }
+  using ends_iterator = std::vector<time_point>::const_iterator;
+  ends_iterator first_counting(time_point now) const noexcept {
+    return std::upper_bound(ends_.begin(), ends_.end(), now);
+  }
+  std::size_t used(ends_iterator counting) const noexcept {
+    return held_ + static_cast<std::size_t>(ends_.end() - counting);
+  }
+
+  std::vector<time_point> ends_{};  // when each finished request stops counting, in order; passed ones stay a while
+  time_point hold_until_ = time_point::min();
+  time_point paced_until_ = time_point::min();     // no queued caller goes before
+  std::vector<std::condition_variable*> queue_{};  // who waits, the oldest first
+  std::size_t held_ = 0;
+};
+
+struct text_hash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
+};
+
+struct limiter_shard {
+  std::mutex mutex{};
+  std::unordered_map<std::string, limiter_window, text_hash, std::equal_to<>> keys{};
+  std::size_t bucket = 0;    // where the next sweep goes on
+  std::size_t calls = 0;     // every 8th call sweeps a bit of some shard ...
+  std::size_t to_sweep = 0;  // ... of the one after this
+
+  limiter_window& window(std::string_view key) {
+    const auto found = keys.find(key);
+    return found != keys.end() ? found->second : keys.try_emplace(std::string(key)).first->second;
+  }
+  void sweep(time_point now) {
+    for (int i = 0; i < 16; ++i, ++bucket) {
+      if (bucket >= keys.bucket_count()) {
+        bucket = 0;
+        if (keys.bucket_count() > 8 * keys.size() + 64) keys.rehash(0);
+        return;
+      }
+      for (auto it = keys.begin(bucket); it != keys.end(bucket);) {
+        const auto key = it++;
+        if (key->second.idle(now)) keys.erase(keys.find(key->first));
+      }
+    }
+  }
+};
+
+// All keys of a limiter. Each shard has a lock of its own, so that callers of different keys rarely meet.
+template <class Clock> class limiter {
+ public:
+  rate limits;
+
+  explicit limiter(rate r) : limits(r) {
+    constexpr nanoseconds year = std::chrono::hours(24 * 365);
+    limits.per = (std::min)(limits.per, year);
+    limits.linger = (std::min)(limits.linger, year);
+  }
+
+  using permit = typename basic_sliding_window<Clock>::permit;
+
+  result<permit> acquire(const std::shared_ptr<limiter>& self, std::string_view key, time_point deadline,
+                         const cancel_token& cancel) {
+    if (auto problem = problem_of(limits)) return refuse(*std::move(problem));
+    if (cancel.canceled()) return unsent(errc::canceled, "canceled before a permit was asked for");
+    auto& shard = shard_of(key);
+    std::unique_lock lock(shard.mutex);
+    const auto now = Clock::now();
+    sweep_some(shard, now);
+    auto& window = shard.window(key);
+    if (window.queued() == 0 && window.turn(now, limits, false) <= now) {
+      window.begin(limits, now, std::nullopt);
+      return permit({self, &shard, &window});
+    }
+    if (const auto turn = window.earliest_turn(now, limits, window.queued() + 1); turn > deadline) {
+      auto e = unsent(errc::rate_limited, "the rate limiter's next turn comes after the deadline");
+      e.retry_after = round_up(turn - now);
+      return e;
+    }
+    if (auto stopped = wait_in_line(lock, window, deadline, cancel)) return *std::move(stopped);
+    return permit({self, &shard, &window});
+  }
+
+  void end(const limiter_place<Clock>& place, bool answered) noexcept {
+    const std::unique_lock lock(place.shard->mutex);
+    place.window->end(limits, Clock::now(), answered);
+    place.window->wake_first();
+  }
+
+  void hold(std::string_view key, time_point until) {
+    auto& shard = shard_of(key);
+    const std::unique_lock lock(shard.mutex);
+    shard.window(key).hold(Clock::now(), until);
+  }
+
+  std::size_t size() {
+    std::size_t count = 0;
+    for (auto& shard : shards_) {
+      const std::unique_lock lock(shard.mutex);
+      count += shard.keys.size();
+    }
+    return count;
+  }
+
+ private:
+  // Queues until a permit has begun (nothing returned) or the wait is over.
+  std::optional<error> wait_in_line(std::unique_lock<std::mutex>& lock, limiter_window& window, time_point deadline,
+                                    const cancel_token& cancel) {
+    std::condition_variable self;
+    window.enqueue(self);
+    auto now = Clock::now();
+    auto turn = time_point::max();
+    for (;; now = Clock::now()) {
+      turn = window.is_first(self) ? window.turn(now, limits, true) : time_point::max();
+      if (turn <= now || now >= deadline || cancel.canceled()) break;
+      Clock::wait_until(self, lock, (std::min)({turn, deadline, next_look(now, cancel)}));
+    }
+    window.dequeue(self);
+    window.wake_first();
+    if (cancel.canceled()) return unsent(errc::canceled, "canceled while waiting for the rate limiter");
+    if (turn > now) return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
+    window.begin(limits, now, turn);
+    return std::nullopt;
+  }
+
+  limiter_shard& shard_of(std::string_view key) noexcept {
+    const std::size_t hash = text_hash{}(key);
+    return shards_[(hash ^ (hash >> 16)) % shards_.size()];
+  }
+
+  // Forgets a few idle keys of some shard now and then, so that memory follows the active keys. The caller has locked
+  // `locked` and looks its key up afterwards.
+  void sweep_some(limiter_shard& locked, time_point now) {
+    if (++locked.calls % 8 != 0) return;
+    auto& shard = shards_[++locked.to_sweep % shards_.size()];
+    if (&shard == &locked) return shard.sweep(now);
+    if (const std::unique_lock other(shard.mutex, std::try_to_lock); other) shard.sweep(now);
+  }
+
+  std::array<limiter_shard, 64> shards_{};
+};
+
+// --- Paths and queries ----------------------------------------------------------------------------------------------
+
+inline bool is_alpha(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+inline bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+inline bool is_one_of(char c, std::string_view set) noexcept { return set.find(c) != std::string_view::npos; }
+inline char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+inline int hex_value(char c) noexcept {
+  if (is_digit(c)) return c - '0';
+  return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
+}
+inline bool equal_names(std::string_view a, std::string_view b) noexcept {  // ASCII, whatever the case
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
+}
+template <class Integer>
+std::optional<Integer> parse_integer(std::string_view text) noexcept {  // the whole text, in decimal
+  Integer value{};
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// RFC 3986. `%XX` at the front, a character that needs no escape anywhere, one that needs none in a path.
+inline bool is_escape(std::string_view text) noexcept {
+  return text.size() >= 3 && text[0] == '%' && hex_value(text[1]) >= 0 && hex_value(text[2]) >= 0;
+}
+inline bool is_unreserved(char c) noexcept { return is_alpha(c) || is_digit(c) || is_one_of(c, "-._~"); }
+inline bool is_path_char(char c) noexcept { return is_unreserved(c) || is_one_of(c, "!$&'()*+,;=:@/"); }
+
+inline void append_escaped(std::string& out, char c) {
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  const auto byte = static_cast<unsigned char>(c);
+  out += {'%', digits[byte >> 4], digits[byte & 15]};
+}
+inline void append_encoded(std::string& out, std::string_view text) {
+  for (const char c : text) is_unreserved(c) ? out.push_back(c) : append_escaped(out, c);
+}
+inline void append_path(std::string& out, std::string_view path) {
+  if (path.starts_with('/')) path.remove_prefix(1);
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    is_path_char(path[i]) || is_escape(path.substr(i)) ? out.push_back(path[i]) : append_escaped(out, path[i]);
+  }
+}
+inline std::string unescape(std::string_view text) {
+  std::string plain;
+  for (; !text.empty(); text.remove_prefix(is_escape(text) ? 3 : 1)) {
+    plain += is_escape(text) ? static_cast<char>(hex_value(text[1]) * 16 + hex_value(text[2])) : text[0];
+  }
+  return plain;
+}
+
+inline std::optional<std::string> problem_of_path(std::string_view path) {
+  if (path.starts_with('/')) path.remove_prefix(1);
+  if (path.empty()) return "the path is empty; give one below the base URL, such as \"crm/contacts\"";
+  if (has_control(path)) return "the path has control characters; percent-encode them with nango::path()";
+  if (path.find_first_of("?#") != std::string_view::npos) {
+    return "the path has a '?' or '#'; give parameters as nango::query, or percent-encode with nango::path()";
+  }
+  const auto scheme = path.substr(0, path.find(':'));
+  const auto in_scheme = [](char c) { return is_alpha(c) || is_digit(c) || is_one_of(c, "+-."); };
+  const bool is_web = scheme.size() < path.size() && (equal_names(scheme, "http") || equal_names(scheme, "https"));
+  const bool has_slash = path.substr(scheme.size()).starts_with(":/");
+  if (is_web || (has_slash && std::all_of(scheme.begin(), scheme.end(), in_scheme))) {
+    return "the path is a whole URL; give it relative to client_options::base_url, such as \"crm/contacts\"";
+  }
+  for (bool more = true; more;) {
+    const auto segment = path.substr(0, path.find('/'));
+    const auto plain = unescape(segment);
+    if (segment.empty()) return "the path has an empty segment (or \"//\"); is an id missing?";
+    if (plain == "." || plain == "..") return "the path has a '.' or '..' segment; write the path out";
+    more = segment.size() < path.size();
+    if (more) path.remove_prefix(segment.size() + 1);
+  }
+  return std::nullopt;
+}
+
+inline bool is_host(std::string_view host, bool bracketed) noexcept {
+  const auto allowed = [&](char c) {
+    return bracketed ? hex_value(c) >= 0 || is_one_of(c, ":.") : is_alpha(c) || is_digit(c) || is_one_of(c, "-._");
+  };
+  if (host.empty() || host.size() > 253 || !std::all_of(host.begin(), host.end(), allowed)) return false;
+  if (bracketed) return std::count(host.begin(), host.end(), ':') >= 2;
+  return host.front() != '.' && host.back() != '.' && host.find("..") == std::string_view::npos;
+}
+
+inline bool is_loopback(const std::string& host) {
+  unsigned b = 0, c = 0, d = 0;
+  int used = 0;
+  const bool quad = std::sscanf(host.c_str(), "127.%3u.%3u.%3u%n", &b, &c, &d, &used) == 3;
+  const bool whole = static_cast<std::size_t>(used) == host.size() && b < 256 && c < 256 && d < 256;
+  return host == "localhost" || host == "::1" || (quad && whole);
+}
+
+// A URL of the options, taken apart; the views are of its text.
+struct url_parts {
+  std::string_view scheme{}, user_info{}, path{};  // user_info with its '@'; path: whatever follows the authority
+  std::string host{};                              // in lower case, IPv6 without brackets
+  int port = 0;                                    // 0: none is given
+};
+
+inline result<url_parts> split_url(std::string_view url, const char* option) {
+  const auto bad = [&](const char* what) { return refuse(std::string("client_options::") + option + ' ' + what); };
+  const auto is_odd = [](char c) { return c <= ' ' || c >= 0x7f; };
+  if (std::any_of(url.begin(), url.end(), is_odd)) {
+    return bad("has a space, a control character or one that is not ASCII; percent-encode it (a host: in punycode)");
+  }
+  url_parts parts{.scheme = url.substr(0, url.find("://"))};
+  if (parts.scheme.size() == url.size()) return bad("has no scheme, such as https://");
+  url.remove_prefix(parts.scheme.size() + 3);
+  auto place = url.substr(0, url.find_first_of("/?#"));
+  parts.path = url.substr(place.size());
+  parts.user_info = place.substr(0, place.rfind('@') + 1);
+  place.remove_prefix(parts.user_info.size());
+  const bool bracketed = place.starts_with('[');
+  const auto host = bracketed ? place.substr(1, place.find(']') - 1) : place.substr(0, place.find(':'));
+  const auto port = place.substr((std::min)(host.size() + (bracketed ? 2 : 0), place.size()));
+  if (!is_host(host, bracketed)) return bad("needs a host: a name, an IPv4 address, or an IPv6 address in brackets");
+  parts.host = host;
+  std::transform(parts.host.begin(), parts.host.end(), parts.host.begin(), lower);
+  if (port.empty()) return parts;
+  parts.port = port.starts_with(':') ? parse_integer<int>(port.substr(1)).value_or(0) : 0;
+  if (parts.port < 1 || parts.port > 65'535) return bad("needs a port from 1 to 65535 after the host's colon");
+  return parts;
+}
+
+// The base URL.
+struct endpoint {
+  bool tls = true;
+  std::string host{};
+  int port = 0;
+  std::string authority{};  // as the Host header has it
+  std::string origin{};     // "https://authority"
+  std::string prefix{};     // the path, "/" at both ends
+};
+
+inline result<endpoint> parse_endpoint(std::string_view url, bool allow_plaintext_loopback) {
+  const auto bad = [](const std::string& what) { return refuse("client_options::base_url " + what); };
+  auto parts = split_url(url, "base_url");
+  if (!parts) return std::move(parts).error();
+  const bool tls = equal_names(parts->scheme, "https");
+  if (!tls && !(allow_plaintext_loopback && equal_names(parts->scheme, "http") && is_loopback(parts->host))) {
+    return bad("must begin with https:// (http:// is for loopback hosts, with allow_plaintext_loopback)");
+  }
+  if (!parts->user_info.empty()) return bad("must not have user info; the key goes into api_key");
+  auto path = parts->path;
+  if (path.ends_with('/')) path.remove_suffix(1);
+  if (const auto problem = path.empty() ? std::nullopt : problem_of_path(path)) return bad("is wrong: " + *problem);
+  const int usual_port = tls ? 443 : 80;
+  endpoint base{.tls = tls, .host = std::move(parts->host), .port = parts->port != 0 ? parts->port : usual_port};
+  base.authority = is_one_of(':', base.host) ? '[' + base.host + ']' : base.host;
+  if (base.port != usual_port) base.authority += ':' + std::to_string(base.port);
+  base.origin = (tls ? "https://" : "http://") + base.authority;
+  base.prefix = '/';
+  append_path(base.prefix, path);
+  if (!path.empty()) base.prefix += '/';
+  return base;
+}
+
+inline result<std::string> build_url(const endpoint& base, std::string_view path, const query& parameters) {
+  if (auto problem = problem_of_path(path)) return refuse(*std::move(problem));
+  std::string url;
+  auto size = base.origin.size() + base.prefix.size() + path.size();
+  for (const auto& [name, value] : parameters) size += name.size() + value.size() + 2;
+  url.reserve(size + size / 8);
+  url.append(base.origin).append(base.prefix);
+  append_path(url, path);
+  char separator = '?';
+  for (const auto& [name, value] : parameters) {
+    if (name.empty()) return refuse("a query parameter has no name");
+    url += std::exchange(separator, '&');
+    append_encoded(url, name);
+    url += '=';
+    append_encoded(url, value);
+  }
+  return url;
+}
+
+// --- Envelope -------------------------------------------------------------------------------------------------------
+
+inline bool is_success(int status) noexcept { return status >= 200 && status < 300; }
+
+inline bool is_deeper_than(std::size_t most, std::string_view text) noexcept {
+  std::size_t depth = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') quoted = !quoted;
+    if (quoted && c == '\\') ++i;
+    if (quoted) continue;
+    if ((c == '[' || c == '{') && ++depth > most) return true;
+    if ((c == ']' || c == '}') && depth > 0) --depth;
+  }
+  return false;
+}
+
+// Nothing for what is no JSON. Deeper than 512 levels counts as none (to copy or dump such a value overflows the
+// stack), and so does a NUL byte, which nlohmann/json takes for the end of the text.
+inline std::optional<json> parse_json(std::string_view text) {
+  constexpr std::size_t most = 512;
+  if (is_one_of('\0', text) || (text.size() > 2 * most && is_deeper_than(most, text))) return std::nullopt;
+  auto value = json::parse(text.begin(), text.end(), nullptr, false);
+  if (value.is_discarded()) return std::nullopt;
+  return value;
+}
+
+inline const std::string* find_header(std::span<const header> fields, std::string_view name) noexcept {
+  const auto is_it = [&](const header& field) { return equal_names(field.name, name); };
+  const auto found = std::find_if(fields.begin(), fields.end(), is_it);
+  return found != fields.end() ? &found->value : nullptr;
+}
+
+// RFC 9110's three forms of a date.
+inline std::optional<std::chrono::sys_seconds> parse_http_date(const std::string& text) {
+  int day = 0, year = 0, hour = 0, minute = 0, second = 0;
+  std::array<char, 4> name{};
+  const auto scan = [&](const char* format, auto*... into) {
+    int used = 0;
+    return std::sscanf(text.c_str(), format, into..., &used) == 6 && static_cast<std::size_t>(used) == text.size();
+  };
+  if (scan("%*[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &day, name.data(), &year, &hour, &minute, &second)) {
+    year += year < 70 ? 2000 : 1900;
+  } else if (!scan("%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &day, name.data(), &year, &hour, &minute,
+                   &second) &&
+             !scan("%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d%n", name.data(), &day, &hour, &minute, &second, &year)) {
+    return std::nullopt;
+  }
+  const std::string_view month_name = name.data();
+  const auto month = std::string_view("JanFebMarAprMayJunJulAugSepOctNovDec").find(month_name);
+  if (month_name.size() != 3 || month == std::string_view::npos || month % 3 != 0) return std::nullopt;
+  const auto date = std::chrono::year(year) / static_cast<int>(month / 3 + 1) / day;
+  const bool is_time = hour >= 0 && hour < 24 && minute >= 0 && minute < 60 && second >= 0 && second <= 60;
+  if (!date.ok() || !is_time) return std::nullopt;
+  return std::chrono::sys_days(date) + std::chrono::hours(hour) + std::chrono::minutes(minute) +
+         std::chrono::seconds(second);
+}
+
+// Seconds or a date; at most a year. Nothing for what is neither.
+inline std::optional<milliseconds> retry_after(const http_response& answer) {
+  const auto* field = find_header(answer.headers, "Retry-After");
+  if (field == nullptr || field->empty()) return std::nullopt;
+  constexpr std::chrono::seconds most = std::chrono::hours(24 * 365);
+  if (std::all_of(field->begin(), field->end(), is_digit)) {
+    const auto value = parse_integer<std::int64_t>(*field);  // nothing: too large for 64 bits
+    return value && *value < most.count() ? std::chrono::seconds(*value) : most;
+  }
+  const auto date = parse_http_date(*field);
+  if (!date) return std::nullopt;
+  const auto* sent = find_header(answer.headers, "Date");
+  const auto here = sent != nullptr ? parse_http_date(*sent) : std::nullopt;
+  const auto reference = here.value_or(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
+  return std::clamp<std::chrono::seconds>(*date - reference, std::chrono::seconds(0), most);
+}
+
+// What the API says in an error envelope.
+inline error said_by_api(const json& envelope) {
+  error e{.code = errc::api_error, .type = envelope.at("error_type").get<std::string>()};
+  for (const auto code : {errc::params_error, errc::processing_error, errc::auth_error}) {
+    if (e.type == to_string(code)) e.code = code;
+  }
+  if (const auto text = envelope.find("error_msg"); text != envelope.end() && text->is_string()) {
+    e.message = one_line(text->get<std::string>());
+  }
+  if (e.message.empty()) e.message = "the API gave no error_msg";
+  return e;
+}
+
+// What an answer means that has no envelope.
+inline error without_envelope(int status, std::string body) {
+  error e{.code = errc::unexpected_status, .message = "the answer is no envelope", .body = std::move(body)};
+  e.body.resize((std::min)(e.body.size(), kept_body_bytes));
+  if (is_success(status)) e.code = errc::malformed_response;
+  if (status >= 300 && status < 400) e.message = "a redirect (not followed); is client_options::base_url right?";
+  if (status == 401) {
+    e.code = errc::auth_error;
+    e.message = "the API key or the user token was refused";
+  }
+  return e;
+}
+
+// --- Retries --------------------------------------------------------------------------------------------------------
+
+inline bool is_worth_another(const error& e) noexcept {
+  switch (e.code) {
+    case errc::connection_failed:
+    case errc::timed_out:
+    case errc::processing_error: return true;
+    case errc::rate_limited: return e.http_status == 429;  // else it is the limiter's own
+    case errc::unexpected_status: return e.http_status == 500 || (e.http_status >= 502 && e.http_status <= 504);
+    default: return false;
+  }
+}
+
+// --- Client ---------------------------------------------------------------------------------------------------------
+
+inline bool is_token(std::string_view text) noexcept {  // RFC 9110
+  const auto allowed = [](char c) { return is_alpha(c) || is_digit(c) || is_one_of(c, "!#$%&'*+-.^_`|~"); };
+  return !text.empty() && std::all_of(text.begin(), text.end(), allowed);
+}
+
+// Where a proxy is, and as whom to speak to it.
+struct proxy_address {
+  std::string host{}, user{}, password{};
+  int port = 0;  // 0: no proxy
+};
+
+inline result<proxy_address> parse_proxy(std::string_view proxy) {
+  const auto bad = [](const char* what) { return refuse(std::string("client_options::proxy ") + what); };
+  if (proxy.empty()) return proxy_address();
+  auto parts = split_url(proxy, "proxy");
+  if (!parts) return std::move(parts).error();
+  if (!equal_names(parts->scheme, "http") || parts->port == 0 || parts->path.size() > 1) {
+    return bad("must read http://[user:pass@]host:port");
+  }
+  proxy_address found{.host = std::move(parts->host), .port = parts->port};
+  if (parts->user_info.empty()) return found;
+  const auto credentials = parts->user_info.substr(0, parts->user_info.size() - 1);
+  const auto user = credentials.substr(0, credentials.find(':'));
+  found.user = unescape(user);
+  found.password = unescape(credentials.substr((std::min)(user.size() + 1, credentials.size())));
+  if (found.user.empty() || found.password.empty()) return bad("has an '@' but not user:pass before it");
+  if (has_control(found.user + found.password)) return bad("has control characters in user:pass");
+  return found;
+}
+
+inline secrets secrets_of(const client_options& options) {
+  secrets hidden;
+  hidden.add(options.api_key);
+  if (const auto proxy = parse_proxy(options.proxy)) hidden.add(proxy->password);
+  const auto at = options.proxy.rfind('@');  // the password as it was written, percent-encoded
+  const auto colon = options.proxy.find(':', 7);
+  if (at != std::string::npos && colon < at) hidden.add(options.proxy.substr(colon + 1, at - colon - 1));
+  return hidden;
+}
+
+inline result<endpoint> check(const client_options& options) {
+  const auto bad = [](const std::string& what) { return refuse("client_options::" + what); };
+  if (options.api_key.empty()) return bad("api_key is empty; is the environment variable set?");
+  if (has_control(options.api_key)) return bad("api_key has control characters; was a line break read with it?");
+  if (has_control(options.user_token)) return bad("user_token has control characters; was a line break read with it?");
+  if (has_control(options.user_agent)) return bad("user_agent has control characters");
+  if (options.timeout.count() <= 0) return bad("timeout must be more than 0");
+  if (options.attempt_timeout.count() < 0) return bad("attempt_timeout must not be negative (0: what is left)");
+  if (options.connect_timeout.count() <= 0) return bad("connect_timeout must be more than 0");
+  if (options.retry.max_attempts < 1) return bad("retry.max_attempts must be at least 1, which is no retries");
+  if (options.retry.base_delay.count() < 0 || options.retry.max_delay.count() < 0) {
+    return bad("retry.base_delay and retry.max_delay must not be negative");
+  }
+  if (const auto problem = problem_of(options.rate)) return bad(*problem);
+  if (options.max_response_bytes == 0) return bad("max_response_bytes must be at least 1");
+  if (options.parse == nullptr) return bad("parse is null; leave it out for parse_envelope");
+  auto base = parse_endpoint(options.base_url, options.allow_plaintext_loopback);
+  if (!base) return base;
+  const auto proxy = parse_proxy(options.proxy);
+  if (!proxy) return proxy.error();
+  if (proxy->port != 0 && !base->tls) return bad("proxy needs an https:// base_url, to hide the API key");
+  return base;
+}
+
+inline std::optional<std::string> problem_of_method(std::string_view method) {
+  if (!is_token(method) || std::any_of(method.begin(), method.end(), [](char c) { return c >= 'a' && c <= 'z'; })) {
+    return "the method must be a token in upper case, such as \"GET\"";
+  }
+  if (method == "CONNECT") return "CONNECT makes tunnels; it is no request to the API";
+  return std::nullopt;
+}
+
+inline std::optional<std::string> problem_of_header(const header& field, bool of_identity) {
+  constexpr std::array<std::string_view, 9> own{"Authorization",     "Host",       "Content-Length", "Connection",
+                                                "Transfer-Encoding", "User-Agent", "Content-Type",   "Accept",
+                                                "X-User-Account"};
+  if (!is_token(field.name)) return "a header's name must be a token (letters, digits and !#$%&'*+-.^_`|~)";
+  if (has_control(field.value)) return "the header " + field.name + " has control characters in its value";
+  if (of_identity && equal_names(field.name, "X-User-Account")) {
+    if (!field.value.empty()) return std::nullopt;
+    return "the user token is empty; for calls without an end user use the client itself";
+  }
+  const auto is_it = [&](std::string_view name) { return equal_names(field.name, name); };
+  if (std::none_of(own.begin(), own.end(), is_it)) return std::nullopt;
+  return "the header " + field.name + " is the client's own and cannot be given";
+}
+
+// What all calls of a handle have in common.
+struct handle {
+  nango::headers headers{};  // complete for a call without a body and extra headers
+  std::string limit_key{};
+  std::optional<error> refused{};  // the identity is bad: what each call answers
+};
+
+inline handle make_handle(const client_options& options, identity who) {
+  handle made{.limit_key = std::move(who.limit_key)};
+  const std::string agent = options.user_agent.empty() ? "" : options.user_agent + ' ';
+  made.headers.reserve(who.headers.size() + 3);
+  made.headers.push_back({"Authorization", "Bearer " + options.api_key});
+  made.headers.push_back({"Accept", "application/json"});
+  made.headers.push_back({"User-Agent", agent + "nango.hpp/" NANGO_VERSION});
+  for (auto& field : who.headers) {
+    if (auto problem = problem_of_header(field, true)) made.refused = refuse(*std::move(problem));
+    made.headers.push_back(std::move(field));
+  }
+  return made;
+}
+
+// One call, checked. `headers` views the handle's, or `own_headers` where the call has some of its own.
+struct prepared {
+  std::string_view method{}, path{}, body{};
+  std::string url{};
+  nango::headers own_headers{};
+  std::span<const header> headers{};
+};
+
+inline result<prepared> prepare(const handle& who, const endpoint& base, std::string_view method, std::string_view path,
+                                const query& parameters, std::string_view body, std::string_view content_type,
+                                const call_options& options) {
+  if (who.refused) return *who.refused;
+  if (auto problem = problem_of_method(method)) return refuse(*std::move(problem));
+  if (options.timeout && options.timeout->count() <= 0) return refuse("call_options::timeout must be more than 0");
+  for (const auto& field : options.headers) {
+    if (auto problem = problem_of_header(field, false)) return refuse(*std::move(problem));
+  }
+  if (!body.empty() && (content_type.empty() || has_control(content_type))) {
+    return refuse("the content type of a body must not be empty or have control characters");
+  }
+  auto url = build_url(base, path, parameters);
+  if (!url) return std::move(url).error();
+  prepared call{.method = method, .path = path, .body = body, .url = *std::move(url), .headers = who.headers};
+  if (options.headers.empty() && body.empty()) return call;
+  call.own_headers.reserve(who.headers.size() + options.headers.size() + 1);
+  call.own_headers = who.headers;
+  call.own_headers.insert(call.own_headers.end(), options.headers.begin(), options.headers.end());
+  if (!body.empty()) call.own_headers.push_back({"Content-Type", std::string(content_type)});
+  call.headers = call.own_headers;  // a move of `call` moves the vector's buffer along
+  return call;
+}
+
+template <class Body> result<std::string> dump(const Body& body) {
+  std::string text;
+  const auto failure = caught([&] {
+    if constexpr (std::same_as<Body, json>) {
+      text = body.dump();
+    } else {
+      text = json(body).dump();
+    }
+  });
+  if (failure) return refuse("the body cannot be sent as JSON: " + *failure);
+  return text;
+}
+
+inline error too_large(int status, std::size_t most) {
+  return {.code = errc::response_too_large,
+          .http_status = status,
+          .message = "the answer exceeds client_options::max_response_bytes (" + std::to_string(most) + ")"};
+}
+
+// Whether the server has surely seen the last of a request: an answer came, or nothing was sent.
+inline bool is_over(const result<http_response>& sent) noexcept {
+  return sent || !sent.error().may_have_executed || sent.error().http_status != 0 ||
+         sent.error().code == errc::response_too_large || sent.error().code == errc::malformed_response;
+}
+
+// The call ends before another attempt: with what stopped it where that is the caller or no attempt was made, else
+// with the last attempt's error.
+inline error without_turn(error stopped, error so_far) {
+  if (stopped.code != errc::canceled && so_far.attempts > 0) return so_far;
+  stopped.attempts = so_far.attempts;
+  stopped.may_have_executed = so_far.may_have_executed;
+  return stopped;
+}
+
+// What the copies and handles of a client share, and the way of a call.
+template <class Backend, class Limiter> class client_core {
+  using clock = typename Limiter::clock;
+  using permit = typename Limiter::permit;
+  using made = result<std::shared_ptr<client_core>>;
+
+ public:
+  client_core(client_options options, endpoint base, Backend backend, Limiter limiter)
+      : options_(std::move(options)),
+        base_(std::move(base)),
+        hidden_(secrets_of(options_)),
+        backend_(std::move(backend)),
+        limiter_(std::move(limiter)) {}
+
+  static made make(client_options options) {
+    if (auto base = check(options); !base) return std::move(base).error();
+    auto backend = make_backend(options);
+    if (backend) return make(std::move(options), *std::move(backend));
+    secrets_of(options).scrub(backend.error());
+    return std::move(backend).error();
+  }
+  static made make(client_options options, Backend backend) {
+    if constexpr (std::constructible_from<Limiter, const rate&>) {
+      Limiter limiter(options.rate);
+      return make(std::move(options), std::move(backend), std::move(limiter));
+    } else {
+      return make(std::move(options), std::move(backend), Limiter());
+    }
+  }
+  static made make(client_options options, Backend backend, Limiter limiter) {
+    auto base = check(options);
+    if (!base) return std::move(base).error();
+    return std::make_shared<client_core>(std::move(options), *std::move(base), std::move(backend), std::move(limiter));
+  }
+
+  std::shared_ptr<const handle> make_handle(identity who) const {
+    return std::make_shared<const handle>(detail::make_handle(options_, std::move(who)));
+  }
+  std::shared_ptr<const handle> own_handle() const {
+    const auto& token = options_.user_token;
+    if (token.empty()) return make_handle({.limit_key = options_.limit_key});
+    return make_handle({{{"X-User-Account", token}}, token});
+  }
+  static std::string_view limit_key(const handle& who) noexcept { return who.limit_key; }
+
+  result<response> request(const handle& who, std::string_view method, std::string_view path, const query& parameters,
+                           std::string_view body, const call_options& options) {
+    if (method == "HEAD") return refuse("a HEAD answer has no body to read; use send(\"HEAD\", ...)");
+    const auto call = prepare(who, base_, method, path, parameters, body, "application/json", options);
+    if (!call) return finished(call.error());
+    return run<response>(who, *call, options, options_.parse);
+  }
+  template <class Body>
+  result<response> request_json(const handle& who, std::string_view method, std::string_view path,
+                                const query& parameters, const Body& body, const call_options& options) {
+    const auto text = dump(body);
+    if (!text) return finished(text.error());
+    return request(who, method, path, parameters, *text, options);
+  }
+  result<http_response> send(const handle& who, std::string_view method, std::string_view path, const query& parameters,
+                             std::string_view body, std::string_view content_type, const call_options& options) {
+    const auto call = prepare(who, base_, method, path, parameters, body, content_type, options);
+    if (!call) return finished(call.error());
+    return run<http_response>(who, *call, options, [&](http_response answer) -> result<http_response> {
+      if (answer.status != 429 || (options.is_answer != nullptr && options.is_answer(answer))) return answer;
+      return parse_envelope(std::move(answer)).error();
+    });
+  }
+
+  template <class T> result<T> decode(result<response> answer) const {
+    if (!answer) return std::move(answer).error();
+    if constexpr (std::is_void_v<T>) {
+      return {};
+    } else if constexpr (std::same_as<T, json>) {
+      return std::move(answer->result);
+    } else {
+      std::optional<T> value;
+      const auto failure = caught([&] { value.emplace(answer->result.template get<T>()); });
+      if (!failure) return *std::move(value);
+      return finished({.code = errc::decode_error,
+                       .http_status = answer->http_status,
+                       .message = "the result is not of the type asked for: " + *failure,
+                       .attempts = answer->attempts});
+    }
+  }
+
+ private:
+  // The loop of a call. `so_far` sums up the attempts before the one at hand.
+  template <class Answer, class Interpret>
+  result<Answer> run(const handle& who, const prepared& call, const call_options& options, const Interpret& interpret) {
+    const auto deadline = after(clock::now(), options.timeout.value_or(options_.timeout));
+    error so_far{.may_have_executed = false};
+    for (int number = 1;; ++number) {
+      attempt seen{.method = call.method, .path = call.path, .number = number};
+      auto turn = take_turn(who, deadline, options.cancel, seen);
+      if (!turn) return finished(without_turn(std::move(turn).error(), std::move(so_far)));
+      auto outcome = attempt_once<Answer>(call, options, deadline, *std::move(turn), interpret, seen);
+      if (!outcome) {
+        if (seen.http_status == 429 && outcome.error().code == errc::rate_limited) heed(who, outcome.error());
+        outcome.error().attempts = number;
+        outcome.error().may_have_executed |= so_far.may_have_executed;
+        so_far = std::move(outcome).error();
+        seen.outcome = so_far.code;
+        const auto delay = next_delay(so_far, call.method, number, options_.retry, next_jitter());
+        if (delay && after(clock::now(), *delay) < deadline) seen.retry_in = delay;
+      }
+      observe(seen);
+      if (outcome) return outcome;
+      if (!seen.retry_in) return finished(std::move(so_far));
+      if (!sleep_until<clock>(after(clock::now(), *seen.retry_in), options.cancel)) {
+        return finished(without_turn(unsent(errc::canceled, "canceled before another attempt"), std::move(so_far)));
+      }
+    }
+  }
+
+  // A permit, or none where nothing is limited.
+  result<std::optional<permit>> take_turn(const handle& who, time_point deadline, const cancel_token& cancel,
+                                          attempt& seen) {
+    if (cancel.canceled()) return unsent(errc::canceled, "canceled before it was sent");
+    if (who.limit_key.empty()) return std::optional<permit>();
+    const auto asked = clock::now();
+    auto turn = limiter_.acquire(who.limit_key, deadline, cancel);
+    const auto now = clock::now();
+    seen.waited = now - asked;
+    if (!turn) return std::move(turn).error();
+    if (now < deadline) return std::optional<permit>(*std::move(turn));
+    turn->answered();
+    return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
+  }
+
+  // Sends once and reads the answer. The permit ends here, before anybody hears of the outcome.
+  template <class Answer, class Interpret>
+  result<Answer> attempt_once(const prepared& call, const call_options& options, time_point deadline,
+                              std::optional<permit> turn, const Interpret& interpret, attempt& seen) {
+    const auto began = clock::now();
+    if (options_.attempt_timeout.count() > 0) deadline = (std::min)(deadline, after(began, options_.attempt_timeout));
+    const auto most = options_.max_response_bytes;
+    auto sent = backend_.send({call.method, call.url, call.headers, call.body, deadline, most, options.cancel});
+    seen.elapsed = clock::now() - began;
+    if (turn && is_over(sent)) turn->answered();
+    turn.reset();
+    if (!sent) {
+      seen.http_status = sent.error().http_status;
+      return std::move(sent).error();
+    }
+    seen.http_status = sent->status;
+    if (sent->body.size() > most) return too_large(sent->status, most);
+    auto outcome = interpret(*std::move(sent));
+    if (!outcome && outcome.error().http_status == 0) outcome.error().http_status = seen.http_status;
+    if constexpr (std::same_as<Answer, response>) {
+      if (outcome) outcome->attempts = seen.number;
+    }
+    return outcome;
+  }
+
+  // A 429 holds the key for everyone, not just for the call that met it.
+  void heed(const handle& who, error& e) {
+    const auto per = [&] {  // of the limiter, which may be another than options.rate would make
+      if constexpr (requires { limiter_.rate().per; }) {
+        return limiter_.rate().per;
+      } else {
+        return options_.rate.per;
+      }
+    };
+    if (!e.retry_after) e.retry_after = round_up(per());
+    if (!who.limit_key.empty()) limiter_.hold(who.limit_key, after(clock::now(), *e.retry_after));
+  }
+
+  void observe(attempt seen) const {
+    if (!options_.on_attempt) return;
+    std::string path(seen.path);
+    hidden_.scrub(path);
+    seen.path = path;
+    options_.on_attempt(seen);
+  }
+
+  // An error on its way out: one line, and no secrets.
+  error finished(error e) const {
+    e.message = e.message.empty() ? to_string(e.code) : one_line(std::move(e.message));
+    hidden_.scrub(e);
+    return e;
+  }
+
+  // By its create() if it has one, else by its constructor.
+  static result<Backend> make_backend(const client_options& options) {
+    if constexpr (requires {
+                    { Backend::create(options) } -> std::same_as<result<Backend>>;
+                  }) {
+      return Backend::create(options);
+    } else {
+#ifdef NANGO_DETAIL_EXCEPTIONS
+      try {
+        return Backend(options);
+      } catch (const exception& e) {
+        return e.error();
+      }
+#else
+      return Backend(options);
+#endif
+    }
+  }
+
+  double next_jitter() noexcept {  // in [0, 1): splitmix64
+    auto z = jitter_.fetch_add(0x9e3779b97f4a7c15U, std::memory_order_relaxed);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+    return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1.0p-53;
+  }
+
+  const client_options options_;
+  const endpoint base_;
+  const secrets hidden_;
+  Backend backend_;
+  Limiter limiter_;
+  std::atomic<std::uint64_t> jitter_{static_cast<std::uint64_t>(steady_clock::now().time_since_epoch().count())};
+};
+
+#ifdef NANGO_DETAIL_HTTPLIB
+// --- Default backend ------------------------------------------------------------------------------------------------
+
+// While it lives, this thread gets no SIGPIPE (httplib and OpenSSL write without MSG_NOSIGNAL). The thread's mask and
+// what is pending are left as they were.
+class sigpipe_guard {
+ public:
+  sigpipe_guard() noexcept : was_pending_(is_pending()) {
+    sigemptyset(&sigpipe_);
+    sigaddset(&sigpipe_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
+  }
+  ~sigpipe_guard() {
+    int taken = 0;
+    if (!was_pending_ && is_pending()) sigwait(&sigpipe_, &taken);  // returns at once; macOS has no sigtimedwait
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  sigpipe_guard(const sigpipe_guard&) = delete;
+  sigpipe_guard& operator=(const sigpipe_guard&) = delete;
+
+ private:
+  static bool is_pending() noexcept {
+    sigset_t pending;
+    return sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
+  }
+  bool was_pending_;
+  sigset_t sigpipe_{}, before_{};
+};
+
+// A descriptor of our own for httplib's socket, so that the watchdog never touches a number that was used again.
+class socket_handle {
+ public:
+  socket_handle() = default;
+  ~socket_handle() { reset(-1); }
+  socket_handle(const socket_handle&) = delete;
+  socket_handle& operator=(const socket_handle&) = delete;
+  void reset(int of) noexcept {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = of >= 0 ? ::fcntl(of, F_DUPFD_CLOEXEC, 0) : -1;
+  }
+  void shut_down() const noexcept {
+    if (fd_ >= 0) ::shutdown(fd_, SHUT_RDWR);
+  }
+  bool has_news() const noexcept {  // bytes, an end of stream or an error wait to be read
+    pollfd entry{fd_, POLLIN, 0};
+    return fd_ < 0 || ::poll(&entry, 1, 0) != 0;
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+// The differences between httplib 0.11.4 and 0.53.1, one function each.
+template <class Client> SSL_CTX* tls_context(Client& client) {
+  if constexpr (requires { client.tls_context(); }) {
+    return static_cast<SSL_CTX*>(client.tls_context());  // 0.53.1: a void*
+  } else {
+    return client.ssl_context();  // 0.11.4
+  }
+}
+template <class Client> void send_target_as_it_is(Client& client) {
+  if constexpr (requires { client.set_path_encode(false); }) {
+    client.set_path_encode(false);  // 0.53.1
+  } else {
+    client.set_url_encode(false);  // 0.11.4
+  }
+}
+template <class Client> void load_no_authorities(Client& client) {  // the pool's store has them
+  if constexpr (requires { client.enable_system_ca(false); }) {
+    client.enable_system_ca(false);  // 0.53.1
+  } else {
+    client.set_ca_cert_path("", "/dev/null");  // 0.11.4 loads the system's unless it is given a place
+  }
+}
+// 0.53.1 sends a request again when the connection turns out closed, adds `Expect: 100-continue` to a body of 1 KiB
+// (unless there is an Expect already) and tells the proxy's credentials to the origin too. A header writer sees each
+// head: it lets the marked request through once, without the mark. 0.11.4 only does the last of the three.
+template <class Client> void send_once(Client& client, httplib::Headers& fields, const socket_handle& socket) {
+  if constexpr (requires { client.set_header_writer(nullptr); }) {
+    fields.emplace("Expect", "");
+    client.set_header_writer([written = false, &socket](auto& stream, auto& head) mutable -> ssize_t {
+      const bool is_request = head.count("Expect") != 0;  // else it is the CONNECT to a proxy
+      if (is_request && std::exchange(written, true)) {
+        socket.shut_down();  // or httplib waits for an answer
+        return -1;
+      }
+      std::string text;
+      for (const auto& [name, value] : head) {
+        if (is_request && (equal_names(name, "Expect") || equal_names(name, "Proxy-Authorization"))) continue;
+        text.append(name).append(": ").append(value).append("\r\n");
+      }
+      text += "\r\n";
+      return stream.write(text.data(), text.size());
+    });
+  } else {
+    static_cast<void>(socket);
+    fields.emplace("Proxy-Authorization", "");  // 0.11.4: keeps it from adding the proxy's
+  }
+}
+
+struct store_deleter {
+  void operator()(X509_STORE* store) const noexcept { X509_STORE_free(store); }
+};
+using certificate_store = std::unique_ptr<X509_STORE, store_deleter>;
+
+// Loaded once for all connections of a backend: the system's take about 20 ms.
+inline result<certificate_store> load_authorities(const std::string& ca_file) {
+  certificate_store store(X509_STORE_new());
+  if (!store) return unsent(errc::tls_failed, "OpenSSL has no memory for a certificate store");
+  const bool loaded = ca_file.empty() ? X509_STORE_set_default_paths(store.get()) == 1
+                                      : X509_STORE_load_locations(store.get(), ca_file.c_str(), nullptr) == 1;
+  // 0.11.4 adds this place for each client (load_no_authorities). To add what is there already changes nothing, and so
+  // is safe while other threads use the store.
+  X509_STORE_load_locations(store.get(), nullptr, "/dev/null");
+  ERR_clear_error();
+  if (loaded || ca_file.empty()) return store;
+  return refuse("client_options::ca_file cannot be read or holds no certificate in PEM form: " + one_line(ca_file));
+}
+
+// One httplib client, which keeps one connection.
+struct connection {
+  enum class ending { none, deadline, canceled };
+
+  // The watchdog reads and writes these, under the pool's mutex.
+  socket_handle socket{};
+  time_point limit{};
+  cancel_token cancel{};
+  ending ended = ending::none;
+
+  // The sending thread's own; of TLS, as OpenSSL's hook tells.
+  httplib_pool* pool = nullptr;
+  time_point deadline{};
+  time_point idle_since{};
+  SSL* ssl = nullptr;
+  bool handshake_began = false;  // so TCP is connected
+  bool trusted = false;          // the handshake is done, with a trusted certificate for the host
+  long verdict = X509_V_OK;
+  std::string refusal{};  // why one of the two sides refused the handshake
+
+  std::unique_ptr<httplib::ClientImpl> client{};  // last: destroyed before what its hooks use
+
+  time_point watch(time_point now) noexcept {  // returns when to look again
+    if (ended == ending::none && cancel.canceled()) ended = ending::canceled;
+    if (ended == ending::none && now >= limit) ended = ending::deadline;
+    if (ended == ending::none) return (std::min)(limit, next_look(now, cancel));
+    socket.shut_down();
+    return after(now, milliseconds(20));  // httplib may go on to the name's next address: that socket too
+  }
+  // Nothing is unread, neither in the socket nor in what TLS has read already: the next bytes are the next answer.
+  bool reusable() const {
+    return client->is_socket_open() != 0 && !socket.has_news() && (ssl == nullptr || SSL_has_pending(ssl) == 0);
+  }
+};
+
+// The idle connections, and the one thread that ends what takes too long.
+class httplib_pool {
+ public:
+  const endpoint base;
+  const proxy_address proxy;
+
+  httplib_pool(endpoint base_, proxy_address proxy_, milliseconds connect_timeout, certificate_store authorities)
+      : base(std::move(base_)),
+        proxy(std::move(proxy_)),
+        connect_timeout_(connect_timeout),
+        authorities_(std::move(authorities)) {}
+  ~httplib_pool() {
+    {
+      const std::unique_lock lock(mutex_);
+      stopping_ = true;
+      wake_.notify_one();
+    }
+    if (watchdog_.joinable()) watchdog_.join();
+    const sigpipe_guard quiet;
+    idle_.clear();
+  }
+  httplib_pool(const httplib_pool&) = delete;
+  httplib_pool& operator=(const httplib_pool&) = delete;
+
+  // The connection that was used last and has nothing to say, or a new one.
+  std::unique_ptr<connection> take() {
+    for (;;) {
+      std::unique_lock lock(mutex_);
+      if (idle_.empty()) break;
+      auto line = std::move(idle_.back());
+      idle_.pop_back();
+      lock.unlock();
+      if (!is_stale(*line, steady_clock::now()) && line->reusable()) return line;
+    }
+    return connect();
+  }
+  void give_back(std::unique_ptr<connection> line) {
+    std::unique_ptr<connection> oldest;  // destroyed after the lock is released
+    const std::unique_lock lock(mutex_);
+    line->idle_since = steady_clock::now();
+    wake_by(after(line->idle_since, max_idle_time));
+    idle_.push_back(std::move(line));
+    if (idle_.size() <= max_idle) return;
+    oldest = std::move(idle_.front());
+    idle_.erase(idle_.begin());
+  }
+
+  // From before a request until after it the connection is watched.
+  void start(connection& line, const http_request& request) {
+    const auto now = steady_clock::now();
+    // With TLS the watchdog ends a connect, and the handshake tells when it is over. Without, httplib has to end it.
+    const bool connecting = base.tls && line.client->is_socket_open() == 0;
+    const auto patience =
+        std::clamp(round_up(request.deadline - now), milliseconds(1), milliseconds(std::chrono::hours(24)));
+    line.client->set_connection_timeout(base.tls ? patience : (std::min)(patience, connect_timeout_));
+    line.client->set_read_timeout(patience);
+    line.client->set_write_timeout(patience);
+    line.deadline = request.deadline;
+    const std::unique_lock lock(mutex_);
+    line.ended = connection::ending::none;
+    line.cancel = request.cancel;
+    line.limit = connecting ? (std::min)(request.deadline, after(now, connect_timeout_)) : request.deadline;
+    if (!watchdog_.joinable()) watchdog_ = std::thread([this] { keep_watch(); });
+    watched_.push_back(&line);
+    wake_by((std::min)(line.limit, next_look(now, line.cancel)));
+  }
+  void stop(connection& line) noexcept {
+    const std::unique_lock lock(mutex_);
+    watched_.erase(std::remove(watched_.begin(), watched_.end(), &line), watched_.end());
+    line.cancel = {};
+  }
+  connection::ending ended(const connection& line) {
+    const std::unique_lock lock(mutex_);
+    return line.ended;
+  }
+
+ private:
+  static constexpr std::size_t max_idle = 64;
+  static constexpr std::chrono::seconds max_idle_time{50};  // the hosted server closes after 61 s
+  static bool is_stale(const connection& line, time_point now) noexcept {
+    return after(line.idle_since, max_idle_time) <= now;
+  }
+
+  // A client for one connection, which httplib makes when it first sends.
+  std::unique_ptr<connection> connect() {
+    auto line = std::make_unique<connection>();
+    if (base.tls) {
+      auto secured = std::make_unique<httplib::SSLClient>(base.host, base.port);
+      if (secured->is_valid()) secure(*line, tls_context(*secured));
+      load_no_authorities(*secured);
+      line->client = std::move(secured);
+    } else {
+      line->client = std::make_unique<httplib::ClientImpl>(base.host, base.port);
+    }
+    auto& http = *line->client;
+    http.set_socket_options([this, &on = *line](socket_t fd) { on_socket(on, fd); });
+    http.set_tcp_nodelay(true);  // or a POST takes 40 ms more
+    http.set_keep_alive(true);
+    http.set_follow_location(false);
+    http.set_decompress(false);  // a truncated gzip stream would pass for a whole one
+    send_target_as_it_is(http);
+    if (proxy.port != 0) http.set_proxy(proxy.host, proxy.port);
+    if (!proxy.user.empty()) http.set_proxy_basic_auth(proxy.user, proxy.password);
+    return line;
+  }
+
+  void secure(connection& line, SSL_CTX* context) {
+    SSL_CTX_set1_cert_store(context, authorities_.get());
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+    SSL_CTX_set_quiet_shutdown(context, 1);  // or a peer that does not answer a close_notify stalls the close
+    auto* parameters = SSL_CTX_get0_param(context);
+    X509_VERIFY_PARAM_set_hostflags(parameters,
+                                    X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    // 0.11.4 accepts the CN where the SAN does not match: let OpenSSL verify the host.
+    if (X509_VERIFY_PARAM_set1_ip_asc(parameters, base.host.c_str()) != 1) {
+      X509_VERIFY_PARAM_set1_host(parameters, base.host.c_str(), 0);
+    }
+    static const int slot = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+    line.pool = this;
+    SSL_CTX_set_ex_data(context, slot, &line);
+    SSL_CTX_set_info_callback(context, [](const SSL* ssl, int where, int value) {
+      auto& on = *static_cast<connection*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), slot));
+      on.pool->on_tls(on, ssl, where, value);
+    });
+  }
+
+  // httplib made a socket, and is about to connect it.
+  void on_socket(connection& line, int fd) {
+    const std::unique_lock lock(mutex_);
+    line.socket.reset(fd);
+    line.ssl = nullptr;
+    line.handshake_began = line.trusted = false;
+    line.verdict = X509_V_OK;
+    line.refusal.clear();
+  }
+
+  void on_tls(connection& line, const SSL* ssl, int where, int value) {
+    if (line.trusted) return;  // tickets and alerts after the handshake do not matter here
+    if (!std::exchange(line.handshake_began, true)) {
+      line.ssl = const_cast<SSL*>(ssl);
+      const std::unique_lock lock(mutex_);
+      line.limit = line.deadline;  // connected: the connect timeout is over
+    }
+    if ((where & SSL_CB_ALERT) != 0 && (value & 0xff) != SSL_AD_CLOSE_NOTIFY) {
+      line.refusal = SSL_alert_desc_string_long(value);
+    }
+    const auto code = ERR_peek_error();  // not each refusal sends an alert
+    if (line.refusal.empty() && ERR_GET_LIB(code) == ERR_LIB_SSL &&
+        ERR_GET_REASON(code) != SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+      const char* reason = ERR_reason_error_string(code);
+      line.refusal = reason != nullptr ? reason : "unknown reason";
+    }
+    line.verdict = SSL_get_verify_result(ssl);
+    if ((where & SSL_CB_HANDSHAKE_DONE) != 0) line.trusted = line.verdict == X509_V_OK;
+  }
+
+  void wake_by(time_point t) {
+    if (t >= wakes_at_) return;
+    wakes_at_ = t;
+    wake_.notify_one();
+  }
+  void keep_watch() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, nullptr);  // the program's handlers run on the program's threads
+    std::vector<std::unique_ptr<connection>> stale;
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+      const auto now = steady_clock::now();
+      const auto fresh =
+          std::find_if(idle_.begin(), idle_.end(), [&](const auto& line) { return !is_stale(*line, now); });
+      stale.assign(std::move_iterator(idle_.begin()), std::move_iterator(fresh));
+      idle_.erase(idle_.begin(), fresh);
+      if (!stale.empty()) {
+        lock.unlock();
+        stale.clear();  // SIGPIPE is blocked in this thread
+        lock.lock();
+        continue;
+      }
+      wakes_at_ = idle_.empty() ? time_point::max() : after(idle_.front()->idle_since, max_idle_time);
+      for (auto* line : watched_) wakes_at_ = (std::min)(wakes_at_, line->watch(now));
+      steady_clock::wait_until(wake_, lock, wakes_at_);
+    }
+  }
+
+  const milliseconds connect_timeout_;
+  const certificate_store authorities_;
+  std::mutex mutex_{};
+  std::condition_variable wake_{};
+  std::vector<std::unique_ptr<connection>> idle_{};  // the last one in is the first one out
+  std::vector<connection*> watched_{};
+  time_point wakes_at_ = time_point::max();
+  bool stopping_ = false;
+  std::thread watchdog_{};
+};
+
+// One request on one connection.
+class httplib_exchange {
+ public:
+  httplib_exchange(httplib_pool& pool, connection& line, const http_request& request)
+      : pool_(pool), line_(line), request_(request) {
+    pool_.start(line_, request_);
+    ERR_clear_error();  // SSL_get_error would take what other code left there for its own
+  }
+  ~httplib_exchange() {
+    ERR_clear_error();
+    pool_.stop(line_);
+  }
+  httplib_exchange(const httplib_exchange&) = delete;
+  httplib_exchange& operator=(const httplib_exchange&) = delete;
+
+  result<http_response> run() {
+    auto request = message();
+    httplib::Response head;
+    auto code = httplib::Error::Success;
+    const bool complete = line_.client->send(request, head, code) && code == httplib::Error::Success;
+    const bool from_origin = !pool_.base.tls || line_.trusted;  // else it is the proxy's
+    if (from_origin && (complete || bodiless_) && inspect(head)) return answer(head);
+    return failure(code, head.status);
+  }
+  // The answer ended where the next one begins.
+  bool ended_cleanly() const noexcept { return ended_cleanly_; }
+
+ private:
+  enum class fault { none, too_large, malformed };
+
+  httplib::Request message() {
+    httplib::Request out;
+    out.method = request_.method;
+    out.path = request_.url.substr(pool_.base.origin.size());
+    out.body = request_.body;
+    out.headers.emplace("Host", pool_.base.authority);
+    if (find_header(request_.headers, "Accept-Encoding") == nullptr) out.headers.emplace("Accept-Encoding", "identity");
+    for (const auto& [name, value] : request_.headers) {
+      if (!equal_names(name, "Expect")) out.headers.emplace(name, value);  // it is of framing
+    }
+    send_once(*line_.client, out.headers, line_.socket);
+    out.response_handler = [this](const httplib::Response& head) { return on_head(head); };
+    out.content_receiver = [this](const char* data, std::size_t size, auto, auto) { return on_body(data, size); };
+    return out;
+  }
+
+  bool fail(fault what, std::string why = {}) {
+    fault_ = what;
+    why_ = std::move(why);
+    return false;
+  }
+
+  // Called before a body is read. False: httplib gives up.
+  bool on_head(const httplib::Response& head) {
+    if (!inspect(head) || !inspect_framing(head)) return false;
+    bodiless_ = head.status == 304;  // 0.11.4 would read until the peer closes
+    if (bodiless_) return false;
+    const auto length = parse_integer<std::uint64_t>(head.get_header_value("Content-Length")).value_or(0);
+    if (length > request_.max_response_bytes) return fail(fault::too_large);
+    const auto at_once = (std::min)(length, std::uint64_t{64} << 20);  // it may be a lie
+    const auto failure = caught([&] { body_.reserve(static_cast<std::size_t>(at_once)); });
+    return !failure || fail(fault::too_large);  // for the memory
+  }
+
+  // Must not throw: httplib would not clean up.
+  bool on_body(const char* data, std::size_t size) {
+    if (size > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
+    const auto failure = caught([&] { body_.append(data, size); });
+    return !failure || fail(fault::too_large);  // for the memory
+  }
+
+  bool inspect(const httplib::Response& head) {
+    status_ = head.status;
+    if (head.status < 100 || head.status > 599) return fail(fault::malformed, "the answer's HTTP status is none");
+    for (const auto& [name, value] : head.headers) {  // 0.11.4 percent-decodes values: they can have any byte
+      if (!is_token(name) || has_control(value)) return fail(fault::malformed, "the answer has a header that is none");
+    }
+    const auto encoding = head.get_header_value("Content-Encoding");
+    const bool asked = find_header(request_.headers, "Accept-Encoding") != nullptr;
+    if (encoding.empty() || equal_names(encoding, "identity") || asked) return true;
+    return fail(fault::malformed, "the answer has a content encoding that was not asked for: " + one_line(encoding));
+  }
+
+  // For an answer with a body: its end must be beyond doubt.
+  bool inspect_framing(const httplib::Response& head) {
+    if (head.status < 200) return fail(fault::malformed, "an interim answer came where the final one was due");
+    const auto coding = head.get_header_value("Transfer-Encoding");
+    if (!coding.empty() && !equal_names(coding, "chunked")) return fail(fault::malformed, "unknown transfer encoding");
+    const auto [first, last] = head.headers.equal_range("Content-Length");
+    for (auto it = first; it != last; ++it) {
+      const bool is_number = std::all_of(it->second.begin(), it->second.end(), is_digit);
+      if (it->second != first->second || !is_number || !parse_integer<std::uint64_t>(it->second) || !coding.empty()) {
+        return fail(fault::malformed, "the answer's length is not clear");
+      }
+    }
+    return true;
+  }
+
+  http_response answer(const httplib::Response& head) {
+    const auto length = head.get_header_value("Content-Length");
+    const bool framed = !length.empty() || head.has_header("Transfer-Encoding");
+    const bool bodied = head.status >= 200 && head.status != 204 && head.status != 304 && request_.method != "HEAD";
+    ended_cleanly_ = !bodiless_ && head.version == "HTTP/1.1" && (bodied ? framed : !framed || length == "0");
+    http_response out{.status = head.status, .body = std::move(body_)};
+    out.headers.reserve(static_cast<std::size_t>(std::distance(head.headers.begin(), head.headers.end())));
+    for (const auto& [name, value] : head.headers) out.headers.push_back({name, value});
+    return out;
+  }
+
+  // By what happened, not by httplib's numbers for it.
+  error failure(httplib::Error code, int proxy_status) const {
+    const bool unconnected = code == httplib::Error::Connection || code == httplib::Error::ConnectionTimeout;
+    const bool unverified = code == httplib::Error::SSLServerVerification;  // 0.11.4's own check, stricter on case
+    const bool sent = pool_.base.tls ? line_.trusted && !unverified : !unconnected;
+    const auto is = [&](errc what, std::string message) {
+      return error{.code = what, .http_status = status_, .message = std::move(message), .may_have_executed = sent};
+    };
+    if (fault_ == fault::too_large) return too_large(status_, request_.max_response_bytes);
+    if (fault_ == fault::malformed) return is(errc::malformed_response, why_);
+    const auto ended = pool_.ended(line_);
+    if (ended == connection::ending::canceled) return is(errc::canceled, "canceled while the request was under way");
+    if (steady_clock::now() >= request_.deadline) {
+      return is(errc::timed_out, "the deadline passed while the request was under way");
+    }
+    const auto& host = pool_.base.host;
+    if (ended == connection::ending::deadline) {
+      return is(errc::connection_failed, "no connection to " + host + " within client_options::connect_timeout");
+    }
+    if (sent) return is(errc::connection_failed, "the connection to " + host + " broke before the whole answer came");
+    if (line_.handshake_began) return tls_failure(unverified);
+    if (pool_.proxy.port == 0) {
+      return is(errc::connection_failed, "cannot connect to " + host + ": unknown name, refused or unreachable");
+    }
+    const auto status = proxy_status > 0 ? " (HTTP " + std::to_string(proxy_status) + ")" : std::string();
+    return is(errc::connection_failed, "no tunnel through the proxy " + pool_.proxy.host + status);
+  }
+
+  error tls_failure(bool unverified) const {
+    const auto& host = pool_.base.host;
+    if (line_.verdict != X509_V_OK) {
+      const char* why = X509_verify_cert_error_string(line_.verdict);
+      return unsent(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
+    }
+    if (unverified) return unsent(errc::tls_failed, "the certificate is not one of " + host);
+    if (!line_.refusal.empty()) return unsent(errc::tls_failed, "the TLS handshake was refused: " + line_.refusal);
+    return unsent(errc::connection_failed, "the connection to " + host + " broke in the TLS handshake");
+  }
+
+  httplib_pool& pool_;
+  connection& line_;
+  const http_request& request_;
+  std::string body_{};
+  int status_ = 0;
+  fault fault_ = fault::none;
+  std::string why_{};
+  bool bodiless_ = false;
+  bool ended_cleanly_ = false;
+};
+#endif
+
+}  // namespace detail
+
+// ====================================================================================================================
+// Definitions, in the order of the declarations
+// ====================================================================================================================
+
+// --- Errors ---------------------------------------------------------------------------------------------------------
+
+inline std::string_view to_string(errc code) noexcept { return detail::errc_info(code).name; }
+
+inline std::error_code make_error_code(errc code) noexcept {
+  static const detail::error_category category;
+  return {static_cast<int>(code), category};
+}
+
+inline std::ostream& operator<<(std::ostream& out, const error& e) { return out << detail::describe(e); }
+
+inline exception::exception(nango::error e)
+    : std::runtime_error(detail::describe(e)), error_(std::make_shared<const nango::error>(std::move(e))) {}
+
+// --- HTTP seam ------------------------------------------------------------------------------------------------------
+
+inline result<http_response> any_backend::send(const http_request& request) {
+  if (!send_) return detail::refuse("any_backend holds no backend: it was made from a null pointer");
+  return send_(request);
+}
+
+// --- Rate limiter ---------------------------------------------------------------------------------------------------
+
+inline bool steady_clock::wait_until(std::condition_variable& wake, std::unique_lock<std::mutex>& lock,
+                                     std::chrono::steady_clock::time_point t) {
+  // An hour at a time: some libraries compute with the distance to t, which may be max().
+  wake.wait_until(lock, (std::min)(t, detail::after(now(), std::chrono::hours(1))));
+  return now() < t;
+}
+
+// --- Paths and queries ----------------------------------------------------------------------------------------------
+
+template <std::convertible_to<std::string_view>... Segments> std::string path(const Segments&... segments) {
+  std::string joined;
+  bool first = true;
+  const auto add = [&](std::string_view segment) {
+    if (!std::exchange(first, false)) joined += '/';
+    // An empty first segment must not pass for the leading slash that a path may have.
+    if (segment.empty() && joined.empty()) joined += '/';
+    detail::append_encoded(joined, segment);
+  };
+  (add(std::string_view(segments)), ...);
+  return joined;
+}
+
+inline std::string env(const char* name) {
+  const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): documented
+  return value != nullptr ? value : "";
+}
+
+// --- Envelope -------------------------------------------------------------------------------------------------------
+
+inline result<response> parse_envelope(http_response answer) {
+  const int status = answer.status;
+  if ((status == 204 || status == 205) && answer.body.empty()) {
+    return response{.http_status = status, .headers = std::move(answer.headers)};
+  }
+  auto envelope = detail::parse_json(answer.body);
+  const auto is = [&](const char* word) {
+    if (!envelope || !envelope->is_object()) return false;
+    const auto found = envelope->find("status");
+    return found != envelope->end() && found->is_string() && found->get_ref<const std::string&>() == word;
+  };
+  const bool ok = is("ok");
+  if (ok && detail::is_success(status)) {
+    response r{.http_status = status, .headers = std::move(answer.headers)};
+    if (const auto found = envelope->find("result"); found != envelope->end()) r.result = std::move(*found);
+    return r;
+  }
+  const bool explained = is("error") && envelope->contains("error_type") && envelope->at("error_type").is_string();
+  auto e = explained ? detail::said_by_api(*envelope)
+                     : detail::without_envelope(status, ok ? std::string() : std::move(answer.body));
+  if (ok) e = {.code = errc::malformed_response, .message = "the envelope says ok, the status does not"};
+  if (status == 429) {
+    e.code = errc::rate_limited;
+    if (!explained) e.message = "too many requests";
+  }
+  e.http_status = status;
+  e.retry_after = detail::retry_after(answer);
+  e.may_have_executed = e.code != errc::params_error && e.code != errc::auth_error && e.code != errc::rate_limited;
+  return e;
+}
+
+// --- Retries --------------------------------------------------------------------------------------------------------
+
+inline std::optional<std::chrono::milliseconds> next_delay(const error& e, std::string_view method, int number,
+                                                           const retry_policy& policy, double jitter) {
+  if (number >= policy.max_attempts || !detail::is_worth_another(e)) return std::nullopt;
+  const bool idempotent = method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE";
+  if (!idempotent && e.may_have_executed) return std::nullopt;
+  auto most = (std::min)(policy.base_delay, policy.max_delay);
+  for (int i = 1; i < number && most < policy.max_delay; ++i) {
+    most = most > policy.max_delay / 2 ? policy.max_delay : most * 2;
+  }
+  const auto spread = jitter * static_cast<double>(most.count());
+  const std::chrono::milliseconds delay(static_cast<std::chrono::milliseconds::rep>(spread));
+  return (std::max)({delay, e.retry_after.value_or(delay), std::chrono::milliseconds(0)});
+}
+
+#ifdef NANGO_DETAIL_HTTPLIB
+// --- Default backend ------------------------------------------------------------------------------------------------
+
+inline result<httplib_backend> httplib_backend::create(const client_options& options) {
+  auto base = detail::check(options);
+  if (!base) return std::move(base).error();
+  auto authorities = detail::load_authorities(options.ca_file);
+  if (!authorities) return std::move(authorities).error();
+  return httplib_backend(std::make_shared<detail::httplib_pool>(*std::move(base), *detail::parse_proxy(options.proxy),
+                                                                options.connect_timeout, *std::move(authorities)));
+}
+
+inline result<http_response> httplib_backend::send(const http_request& request) {
+  const auto& origin = pool_->base.origin;
+  if (!request.url.starts_with(origin) || !request.url.substr(origin.size()).starts_with('/')) {
+    return detail::refuse("the default backend sends to the host of client_options::base_url only");
+  }
+  if (request.cancel.canceled()) return detail::unsent(errc::canceled, "canceled before it was sent");
+  if (steady_clock::now() >= request.deadline) {
+    return detail::unsent(errc::timed_out, "the deadline passed before it was sent");
+  }
+  const detail::sigpipe_guard quiet;
+  std::unique_ptr<detail::connection> line;
+  std::optional<result<http_response>> outcome;
+  bool keep = false;
+  const auto failure = detail::caught<std::bad_alloc>([&] {
+    line = pool_->take();
+    detail::httplib_exchange exchange(*pool_, *line, request);
+    outcome = exchange.run();
+    keep = exchange.ended_cleanly();
+  });
+  if (failure) return error{.code = errc::connection_failed, .message = "httplib failed: " + *failure};
+  if (keep && line->reusable()) pool_->give_back(std::move(line));
+  return *std::move(outcome);
+}
+#endif
+
+}  // namespace NANGO_DETAIL_VERSION
+}  // namespace nango
+
+#undef NANGO_DETAIL_EXCEPTIONS
+#undef NANGO_DETAIL_HTTPLIB
+#undef NANGO_DETAIL_VERSION
+
+#endif  // NANGO_HPP
