@@ -347,10 +347,10 @@ concept http_backend = requires(B& backend, const http_request& request) {
 struct any_backend {
   /// From anything callable as result<http_response>(const http_request&); many threads call it at once.
   template <class F>
-    requires(!std::same_as<std::remove_cvref_t<F>, any_backend> &&
-             std::is_invocable_r_v<result<http_response>, std::remove_cvref_t<F>&, const http_request&>)
+    requires(!std::same_as<std::decay_t<F>, any_backend> &&
+             std::is_invocable_r_v<result<http_response>, std::decay_t<F>&, const http_request&>)
   any_backend(F&& f)
-      : send_([shared = std::make_shared<std::remove_cvref_t<F>>(std::forward<F>(f))](const http_request& request) {
+      : send_([shared = std::make_shared<std::decay_t<F>>(std::forward<F>(f))](const http_request& request) {
           return std::invoke(*shared, request);
         }) {}
   /// From a backend that it shares.
@@ -702,7 +702,7 @@ class httplib_backend {
   static result<httplib_backend> create(const client_options& options);
 
   /// Errors: connection_failed, tls_failed, timed_out, canceled, response_too_large, malformed_response;
-  /// invalid_argument for a URL that is not below the base URL's host. Throws nothing but std::bad_alloc.
+  /// invalid_argument for a URL that is not below the base URL's host. Throws nothing.
   result<http_response> send(const http_request& request);
 
  private:
@@ -754,15 +754,12 @@ inline void raise(const error& e) {
 #endif
 }
 
-// Runs f; what it threw, if that was a std::exception. A Rethrown is let through.
-template <class Rethrown = void, class F> std::optional<std::string> caught(F&& f) {
+// Runs f; what it threw, if that was a std::exception.
+template <class F> std::optional<std::string> caught(F&& f) {
 #ifdef NANGO_DETAIL_EXCEPTIONS
   try {
     f();
   } catch (const std::exception& e) {
-    if constexpr (!std::is_void_v<Rethrown>) {
-      if (dynamic_cast<const Rethrown*>(&e) != nullptr) throw;
-    }
     return e.what();
   }
 #else
@@ -1498,12 +1495,13 @@ inline handle make_handle(const client_options& options, identity who) {
   return made;
 }
 
-// One call, checked. `headers` views the handle's, or `own_headers` where the call has some of its own.
+// One call, checked.
 struct prepared {
   std::string_view method{}, path{}, body{};
   std::string url{};
-  nango::headers own_headers{};
-  std::span<const header> headers{};
+  std::span<const header> shared_headers{};  // the handle's
+  nango::headers own_headers{};              // instead, where the call has some of its own
+  std::span<const header> headers() const noexcept { return own_headers.empty() ? shared_headers : own_headers; }
 };
 
 inline result<prepared> prepare(const handle& who, const endpoint& base, std::string_view method, std::string_view path,
@@ -1520,13 +1518,12 @@ inline result<prepared> prepare(const handle& who, const endpoint& base, std::st
   }
   auto url = build_url(base, path, parameters);
   if (!url) return std::move(url).error();
-  prepared call{.method = method, .path = path, .body = body, .url = *std::move(url), .headers = who.headers};
+  prepared call{.method = method, .path = path, .body = body, .url = *std::move(url), .shared_headers = who.headers};
   if (options.headers.empty() && body.empty()) return call;
   call.own_headers.reserve(who.headers.size() + options.headers.size() + 1);
   call.own_headers = who.headers;
   call.own_headers.insert(call.own_headers.end(), options.headers.begin(), options.headers.end());
   if (!body.empty()) call.own_headers.push_back({"Content-Type", std::string(content_type)});
-  call.headers = call.own_headers;  // a move of `call` moves the vector's buffer along
   return call;
 }
 
@@ -1701,7 +1698,7 @@ template <class Backend, class Limiter> class client_core {
     const auto began = clock::now();
     if (options_.attempt_timeout.count() > 0) deadline = (std::min)(deadline, after(began, options_.attempt_timeout));
     const auto most = options_.max_response_bytes;
-    auto sent = backend_.send({call.method, call.url, call.headers, call.body, deadline, most, options.cancel});
+    auto sent = backend_.send({call.method, call.url, call.headers(), call.body, deadline, most, options.cancel});
     seen.elapsed = clock::now() - began;
     if (turn && is_over(sent)) turn->answered();
     turn.reset();
@@ -2333,7 +2330,7 @@ inline bool steady_clock::wait_until(std::condition_variable& wake, std::unique_
 template <std::convertible_to<std::string_view>... Segments> std::string path(const Segments&... segments) {
   std::string joined;
   bool first = true;
-  const auto add = [&](std::string_view segment) {
+  [[maybe_unused]] const auto add = [&](std::string_view segment) {
     if (!std::exchange(first, false)) joined += '/';
     // An empty first segment must not pass for the leading slash that a path may have.
     if (segment.empty() && joined.empty()) joined += '/';
@@ -2422,7 +2419,7 @@ inline result<http_response> httplib_backend::send(const http_request& request) 
   std::unique_ptr<detail::connection> line;
   std::optional<result<http_response>> outcome;
   bool keep = false;
-  const auto failure = detail::caught<std::bad_alloc>([&] {
+  const auto failure = detail::caught([&] {
     line = pool_->take();
     detail::httplib_exchange exchange(*pool_, *line, request);
     outcome = exchange.run();

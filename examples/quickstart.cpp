@@ -19,9 +19,9 @@ int main() {
   auto contacts = api.user("6b693b41-bf22-42e6-aa31-b75cd41749ab").get("crm/contacts", {{"name", "Rolf"}});
   if (!contacts) { std::cerr << contacts.error() << '\n'; return 1; }
   for (const auto& contact : *contacts) std::cout << contact.dump() << '\n';
-  return 0;
+  // [end]
+  return 0;  // which goes without saying in the real main
 }
-// [end]
 }  // namespace five_lines
 
 namespace {

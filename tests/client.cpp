@@ -71,6 +71,15 @@ void to_json(json& to, const contact& from) {
 
 }  // namespace
 
+// One that has no default constructor: nlohmann/json makes it by a serializer that returns it.
+struct client_test_id {
+  explicit client_test_id(int n) : number(n) {}
+  int number;
+};
+template <> struct nlohmann::adl_serializer<client_test_id> {
+  static client_test_id from_json(const json& from) { return client_test_id(from.get<int>()); }
+};
+
 // --- The calls ---
 
 TEST_CASE("get and del send their method, the URL with the query, and no body") {
@@ -279,6 +288,13 @@ TEST_CASE("a result is decoded by the from_json of a type of the user's own") {
   REQUIRE(many);
   REQUIRE(many->size() == 2);
   CHECK(many->back().name == "B");
+}
+
+TEST_CASE("a result is decoded to a type without a default constructor") {
+  fixture f;
+  f.backend.ok(7).ok("seven");
+  CHECK(f.api.get<client_test_id>("x").value().number == 7);
+  CHECK(f.api.get<client_test_id>("x").error().code == errc::decode_error);
 }
 
 TEST_CASE("a result of another type is a decode_error that tells status and attempts") {

@@ -271,14 +271,14 @@ TEST_CASE("a secret of 8 characters is searched for") {
 
 TEST_CASE("a short key or password is in none of the messages that are made here") {
   nango::client_options options{
-      .api_key = "q9#", .base_url = "https://api.example.com/", .proxy = "http://u:w7#@p.example.com:1"};
+      .api_key = "q9!", .base_url = "https://api.example.com/", .proxy = "http://u:w7!@p.example.com:1"};
   const auto check = [](const nango::error& e) {
-    CHECK_FALSE(contains(e.message, "q9#"));
-    CHECK_FALSE(contains(e.message, "w7#"));
+    CHECK_FALSE(contains(e.message, "q9!"));
+    CHECK_FALSE(contains(e.message, "w7!"));
   };
   const std::vector<std::function<void(nango::client_options&)>> changes{
-      [](auto& o) { o.api_key += '\n'; }, [](auto& o) { o.proxy += "/x"; }, [](auto& o) { o.proxy = "u:w7#@p:1"; },
-      [](auto& o) { o.proxy = "http://u:w7#@p"; }, [](auto& o) { o.base_url = "https://u:q9#@api.example.com/"; }};
+      [](auto& o) { o.api_key += '\n'; }, [](auto& o) { o.proxy += "/x"; }, [](auto& o) { o.proxy = "u:w7!@p:1"; },
+      [](auto& o) { o.proxy = "http://u:w7!@p"; }, [](auto& o) { o.base_url = "https://u:q9!@api.example.com/"; }};
   for (const auto& change : changes) {
     auto changed = options;
     change(changed);

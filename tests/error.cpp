@@ -60,17 +60,17 @@ static_assert(std::is_same_v<std::underlying_type_t<errc>, int>);
 static_assert(std::is_same_v<decltype(nango::to_string(errc{})), std::string_view>);
 
 TEST_CASE("every error code keeps its number, and none is 0") {
-  for (const auto& [code, number, name] : known_codes) {
-    CAPTURE(name);
-    CHECK(static_cast<int>(code) == number);
-    CHECK(number != 0);
+  for (const auto& known : known_codes) {
+    CAPTURE(known.name);
+    CHECK(static_cast<int>(known.code) == known.number);
+    CHECK(known.number != 0);
   }
 }
 
 TEST_CASE("the API's three types are named in its own spelling, the other codes as their enumerators") {
-  for (const auto& [code, number, name] : known_codes) {
-    CAPTURE(number);
-    CHECK(nango::to_string(code) == name);
+  for (const auto& known : known_codes) {
+    CAPTURE(known.number);
+    CHECK(nango::to_string(known.code) == known.name);
   }
 }
 
@@ -89,15 +89,15 @@ static_assert(!std::is_error_condition_enum_v<errc>);
 static_assert(std::is_convertible_v<errc, std::error_code>);
 
 TEST_CASE("an errc is a std::error_code of the category nango") {
-  for (const auto& [code, number, name] : known_codes) {
-    CAPTURE(name);
-    const std::error_code as_code = code;
-    CHECK(as_code.value() == number);
+  for (const auto& known : known_codes) {
+    CAPTURE(known.name);
+    const std::error_code as_code = known.code;
+    CHECK(as_code.value() == known.number);
     CHECK(as_code);
     CHECK(as_code.category().name() == std::string_view("nango"));
-    CHECK(as_code == make_error_code(code));
-    CHECK(as_code == code);
-    CHECK(as_code != std::error_code(number, std::generic_category()));
+    CHECK(as_code == make_error_code(known.code));
+    CHECK(as_code == known.code);
+    CHECK(as_code != std::error_code(known.number, std::generic_category()));
   }
 }
 
@@ -108,9 +108,9 @@ TEST_CASE("the category is one object, so that codes can be compared") {
 
 TEST_CASE("every message says in plain words what happened, each in its own") {
   std::set<std::string> messages{make_error_code(no_such_code).message()};
-  for (const auto& [code, number, name] : known_codes) {
-    CAPTURE(name);
-    const std::string message = make_error_code(code).message();
+  for (const auto& known : known_codes) {
+    CAPTURE(known.name);
+    const std::string message = make_error_code(known.code).message();
     CHECK(message.find(' ') != std::string::npos);  // words, not an identifier
     CHECK(message.find('_') == std::string::npos);
     CHECK(message.find('\n') == std::string::npos);
@@ -123,9 +123,9 @@ TEST_CASE("four codes compare equal to the matching conditions of std::errc") {
   CHECK(make_error_code(errc::timed_out) == std::errc::timed_out);
   CHECK(make_error_code(errc::canceled) == std::errc::operation_canceled);
   CHECK(make_error_code(errc::invalid_argument) == std::errc::invalid_argument);
-  for (const auto condition : {std::errc::connection_refused, std::errc::connection_reset,
-                               std::errc::connection_aborted, std::errc::not_connected, std::errc::host_unreachable,
-                               std::errc::network_unreachable}) {
+  for (const auto condition :
+       {std::errc::connection_refused, std::errc::connection_reset, std::errc::connection_aborted,
+        std::errc::not_connected, std::errc::host_unreachable, std::errc::network_unreachable}) {
     CAPTURE(std::make_error_condition(condition).message());
     CHECK(make_error_code(errc::connection_failed) == condition);
   }
@@ -153,9 +153,9 @@ TEST_CASE("no code compares equal to a condition of std::errc that is not its ow
 }
 
 TEST_CASE("a code that has a condition in std::errc still equals its own") {
-  for (const auto& [code, number, name] : known_codes) {
-    CAPTURE(name);
-    CHECK(make_error_code(code) == make_error_code(code).default_error_condition());
+  for (const auto& known : known_codes) {
+    CAPTURE(known.name);
+    CHECK(make_error_code(known.code) == make_error_code(known.code).default_error_condition());
   }
 }
 

@@ -145,8 +145,7 @@ TEST_CASE("a request and an answer start out empty") {
 
 namespace {
 
-template <class Answer, class Request = const http_request&>
-struct sends {
+template <class Answer, class Request = const http_request&> struct sends {
   Answer send(Request);
 };
 struct constant_sender {
@@ -193,13 +192,10 @@ static_assert(!http_backend<counting> && !http_backend<std::shared_ptr<scripted_
 
 namespace {
 
-template <class From>
-constexpr bool accepted = std::is_convertible_v<From, any_backend>;
-template <class From>
-constexpr bool refused = !std::is_constructible_v<any_backend, From>;
+template <class From> constexpr bool accepted = std::is_convertible_v<From, any_backend>;
+template <class From> constexpr bool refused = !std::is_constructible_v<any_backend, From>;
 
-template <class Signature>
-using function = std::function<Signature>;
+template <class Signature> using function = std::function<Signature>;
 
 }  // namespace
 

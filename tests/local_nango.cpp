@@ -282,6 +282,22 @@ TEST_CASE("the server ends at once in spite of idle connections and sleeping req
   CHECK(std::chrono::steady_clock::now() - before < 60s);
 }
 
+TEST_CASE("no descriptor stays open behind a server and its connections") {
+  const auto lowest_free = [] {
+    const int descriptor = ::dup(STDIN_FILENO);
+    ::close(descriptor);
+    return descriptor;
+  };
+  const auto run = [] {
+    const local_nango server;
+    for (int i = 0; i < 3; ++i) REQUIRE(client(server).get("crm/contacts").status == 200);
+  };
+  run();  // what is opened once for the whole process is open now
+  const int before = lowest_free();
+  run();
+  CHECK(lowest_free() == before);
+}
+
 TEST_CASE("the process's handling of SIGPIPE stays as it was") {
   const deadly_sigpipe deadly;
   const local_nango server;

@@ -49,8 +49,7 @@ error failure(std::string message = "it failed") {
   return {.code = errc::params_error, .http_status = 400, .message = std::move(message), .attempts = 3};
 }
 
-template <class R>
-void check_failure(const R& r, std::string_view message = "it failed") {
+template <class R> void check_failure(const R& r, std::string_view message = "it failed") {
   REQUIRE_FALSE(r.has_value());
   CHECK(r.error().code == errc::params_error);
   CHECK(r.error().http_status == 400);
@@ -60,14 +59,10 @@ void check_failure(const R& r, std::string_view message = "it failed") {
 
 // ---- Traits --------------------------------------------------------------------------------------------------------
 
-template <class R>
-using value_of = decltype(std::declval<R>().value());
-template <class R>
-using starred = decltype(*std::declval<R>());
-template <class R>
-using error_of = decltype(std::declval<R>().error());
-template <class R>
-using arrow_of = decltype(std::declval<R>().operator->());
+template <class R> using value_of = decltype(std::declval<R>().value());
+template <class R> using starred = decltype(*std::declval<R>());
+template <class R> using error_of = decltype(std::declval<R>().error());
+template <class R> using arrow_of = decltype(std::declval<R>().operator->());
 
 /// What a type that holds a T lets one do, and what of it promises not to throw.
 struct traits {
@@ -82,8 +77,7 @@ struct traits {
   bool operator==(const traits&) const = default;
 };
 
-template <class R>
-constexpr traits traits_of() {
+template <class R> constexpr traits traits_of() {
   using value = typename R::value_type;
   return {.copy_constructible = std::is_copy_constructible_v<R>,
           .copy_assignable = std::is_copy_assignable_v<R>,
@@ -106,16 +100,13 @@ constexpr traits of_usual{};
 constexpr traits of_move_only{.copy_constructible = false, .copy_assignable = false, .from_const_reference = false};
 
 /// From where a result of a type other than its own can be made.
-template <class R, class From>
-constexpr bool implicit = std::is_convertible_v<From, R>;
+template <class R, class From> constexpr bool implicit = std::is_convertible_v<From, R>;
 template <class R, class From>
 constexpr bool only_explicit = std::is_constructible_v<R, From> && !std::is_convertible_v<From, R>;
-template <class R, class From>
-constexpr bool impossible = !std::is_constructible_v<R, From>;
+template <class R, class From> constexpr bool impossible = !std::is_constructible_v<R, From>;
 
 /// True for result and for std::expected alike.
-template <template <class> class R>
-constexpr bool behaves_as_expected() {
+template <template <class> class R> constexpr bool behaves_as_expected() {
   static_assert(traits_of<R<int>>() == of_usual);
   static_assert(traits_of<R<bool>>() == of_usual);
   static_assert(traits_of<R<std::string>>() == of_usual);
@@ -150,8 +141,7 @@ constexpr bool behaves_as_expected() {
 
 static_assert(behaves_as_expected<result>());
 #ifdef __cpp_lib_expected
-template <class T>
-using expected = std::expected<T, error>;
+template <class T> using expected = std::expected<T, error>;
 static_assert(behaves_as_expected<expected>());
 #endif
 
@@ -427,14 +417,16 @@ TEST_CASE("rvalues are moved from, lvalues are left alone") {
   result<int> failed = failure(std::string(1000, 'm'));
   const char* const where = failed.error().message.data();
   CHECK(std::move(failed).error().message.data() == where);
+  result<void> nothing = failure(std::string(1000, 'm'));
+  const char* const here = nothing.error().message.data();
+  CHECK(std::move(nothing).error().message.data() == here);
 }
 
 // ---- value() -------------------------------------------------------------------------------------------------------
 
 namespace {
 
-template <class F>
-void check_throws_failure(F&& f) {
+template <class F> void check_throws_failure(F&& f) {
   try {
     f();
     FAIL("nothing was thrown");
@@ -482,8 +474,7 @@ TEST_CASE("value_or gives its argument, converted, where there is no value") {
 namespace {
 
 /// Calls `f` with a copy of `r` in each value category.
-template <class R, class F>
-void on_each_category(const R& r, const F& f) {
+template <class R, class F> void on_each_category(const R& r, const F& f) {
   R copy = r;
   {
     INFO("an lvalue");
@@ -508,9 +499,8 @@ TEST_CASE("and_then goes on with the value") {
 }
 
 TEST_CASE("and_then ends in the error of its function") {
-  on_each_category(result<int>(-5), [](auto&& r) {
-    check_failure(std::forward<decltype(r)>(r).and_then(spell), "negative");
-  });
+  on_each_category(result<int>(-5),
+                   [](auto&& r) { check_failure(std::forward<decltype(r)>(r).and_then(spell), "negative"); });
 }
 
 TEST_CASE("and_then passes an error by its function") {
@@ -611,9 +601,8 @@ TEST_CASE("or_else goes on with the error") {
 
 TEST_CASE("or_else ends in the error of its function") {
   const auto reword = [](const error& e) -> result<int> { return failure(e.message + " again"); };
-  on_each_category(result<int>(failure()), [&](auto&& r) {
-    check_failure(std::forward<decltype(r)>(r).or_else(reword), "it failed again");
-  });
+  on_each_category(result<int>(failure()),
+                   [&](auto&& r) { check_failure(std::forward<decltype(r)>(r).or_else(reword), "it failed again"); });
 }
 
 TEST_CASE("functions get the value as the result is: to be changed, only to be read, or to be taken") {
@@ -626,7 +615,8 @@ TEST_CASE("functions get the value as the result is: to be changed, only to be r
     const auto& constant = r;
     CHECK(constant.and_then([&](const traveler& t) { return result<bool>(&t == &*r); }).value());
     CHECK(constant.transform([&](const traveler& t) { return &t == &*r; }).value());
-    using seen = decltype(constant.transform([](auto& t) { return std::is_const_v<std::remove_reference_t<decltype(t)>>; }));
+    using seen =
+        decltype(constant.transform([](auto& t) { return std::is_const_v<std::remove_reference_t<decltype(t)>>; }));
     CHECK(std::is_same_v<seen, result<bool>>);
   }
   SUBCASE("an rvalue, moved") {

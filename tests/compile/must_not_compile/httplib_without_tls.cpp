@@ -1,0 +1,2 @@
+// says: Define CPPHTTPLIB_OPENSSL_SUPPORT for the whole program
+#include "nango.hpp"

@@ -1,0 +1,14 @@
+// says: deleted
+#ifndef NANGO_NO_HTTPLIB
+#define NANGO_NO_HTTPLIB
+#endif
+#include "nango.hpp"
+
+auto f(const nango::basic_client<nango::any_backend>& api) {
+  static_cast<void>(api);
+#ifdef CONTROL
+  return nango::result<nango::json>(nango::error{});
+#else
+  return nango::result<nango::json>(nango::errc::timed_out);
+#endif
+}

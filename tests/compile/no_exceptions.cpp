@@ -1,0 +1,26 @@
+// Without exceptions and RTTI: errors come as results, and what would throw aborts.
+#include <csignal>
+#include <cstdlib>
+
+#include "nango.hpp"
+
+namespace {
+[[noreturn]] void aborted(int) { std::_Exit(0); }
+
+nango::result<nango::http_response> answer(const nango::http_request& request) {
+  if (request.url.ends_with("fail")) return nango::error{.code = nango::errc::connection_failed, .message = "no"};
+  return nango::http_response{.status = 200, .body = R"({"status":"ok","result":[1,2]})"};
+}
+}  // namespace
+
+int main() {
+  using client = nango::basic_client<nango::any_backend>;
+  if (client::create({}, answer).error().code != nango::errc::invalid_argument) return 1;
+  const auto api = client::create({.api_key = "key", .retry = {.max_attempts = 1}}, answer);
+  if (!api || (*api).get("x")->size() != 2) return 2;
+  if ((*api).get("fail").error().code != nango::errc::connection_failed) return 3;
+  if ((*api).get<std::vector<int>>("x").value_or(std::vector<int>{}).size() != 2) return 4;
+  std::signal(SIGABRT, aborted);
+  static_cast<void>((*api).get("fail").value());  // aborts
+  return 5;
+}
