@@ -159,8 +159,12 @@ class exception : public std::runtime_error {
   std::shared_ptr<const nango::error> error_;  // shared, so that copying the exception does not throw
 };
 
+template <class T> class result;
+
 namespace detail {  // forward declarations; the namespace itself is opened once, below
 [[noreturn]] void raise(const error& e);
+template <class T> inline constexpr bool is_result = false;
+template <class T> inline constexpr bool is_result<result<T>> = true;
 template <class Clock> class limiter;
 struct limiter_shard;
 class limiter_window;
@@ -187,6 +191,7 @@ template <class T> class [[nodiscard]] result {
 
   template <class U = T>
     requires(!std::same_as<std::remove_cvref_t<U>, result> && !std::same_as<std::remove_cvref_t<U>, nango::error> &&
+             !(std::same_as<std::remove_cv_t<T>, bool> && detail::is_result<std::remove_cvref_t<U>>) &&
              std::constructible_from<T, U>)
   explicit(!std::convertible_to<U, T>) result(U&& value) : value_(std::in_place, std::forward<U>(value)) {}
   result(nango::error e) : error_(std::move(e)) {}
@@ -262,6 +267,7 @@ template <> class [[nodiscard]] result<void> {
   explicit operator bool() const noexcept { return has_value(); }
   void operator*() const noexcept {}
   void value() const { return error_ ? detail::raise(*error_) : void(); }
+  nango::error& error() & { return error_ ? *error_ : (std::abort(), *error_); }
   const nango::error& error() const& { return error_ ? *error_ : (std::abort(), *error_); }
   nango::error error() && { return error_ ? std::move(*error_) : (std::abort(), *error_); }
 
@@ -347,7 +353,7 @@ concept http_backend = requires(B& backend, const http_request& request) {
 struct any_backend {
   /// From anything callable as result<http_response>(const http_request&); many threads call it at once.
   template <class F>
-    requires(!std::same_as<std::decay_t<F>, any_backend> &&
+    requires(!std::same_as<std::decay_t<F>, any_backend> && std::constructible_from<std::decay_t<F>, F> &&
              std::is_invocable_r_v<result<http_response>, std::decay_t<F>&, const http_request&>)
   any_backend(F&& f)
       : send_([shared = std::make_shared<std::decay_t<F>>(std::forward<F>(f))](const http_request& request) {
@@ -816,9 +822,12 @@ inline constexpr std::size_t kept_body_bytes = 4096;
 // Keeps secrets out of errors, also where a server's answer repeats them.
 class secrets {
  public:
-  // A short secret is not searched for: it would garble what a server says.
+  // A short secret is not searched for: it would garble what a server says. The longest comes first, since it may
+  // contain another.
   void add(std::string secret) {
-    if (secret.size() >= 8) secrets_.push_back(std::move(secret));
+    const auto is_shorter = [&](const std::string& other) { return other.size() < secret.size(); };
+    if (secret.size() < 8) return;
+    secrets_.insert(std::find_if(secrets_.begin(), secrets_.end(), is_shorter), std::move(secret));
   }
   void scrub(std::string& text) const {
     constexpr std::string_view mask = "***";
@@ -894,22 +903,33 @@ class limiter_window {
     return counting == ends_.end() ? time_point::max() : (std::max)(t, *counting);
   }
 
-  // The earliest turn of the n-th in the queue: all held permits back now, nobody in front giving up. Only the first
-  // `requests` slots to come back matter: a later caller gets the slot of the one `requests` places in front, which is
-  // back `per` after that one went, and by then `requests` steps of 1.01 * per / requests have passed.
+  // The earliest turn of the n-th in the queue: all held permits back now, answers at once, nobody in front giving up.
+  // Plays the turns through, but only until each of the `requests` slots was back once. From then on only the pace
+  // matters: `requests` steps take 1.01 * per, and a slot that was taken `requests` turns ago is back after `per`.
   time_point earliest_turn(time_point now, const rate& r, std::size_t n) const {
-    auto t = after((std::max)({now, hold_until_, paced_until_}), times(step(r), n - 1));
     auto ending = first_counting(now);
     auto held = held_;
-    const auto held_back = after(now, r.per);
-    for (auto slot = r.requests - used(ending); slot < (std::min)(n, r.requests);
-         ++slot) {  // the free ones are back already
-      const bool takes_held = held > 0 && (ending == ends_.end() || held_back < *ending);
-      const auto back = takes_held ? held_back : *ending;
-      takes_held ? void(--held) : void(++ending);
-      t = (std::max)(t, after(back, times(step(r), n - 1 - slot)));
+    auto free = r.requests - used(ending);
+    std::vector<time_point>
+        again;  // when the slots that were taken on the way are back, the first `retaken` taken again
+    std::size_t retaken = 0;
+    for (auto t = (std::max)({now, hold_until_, paced_until_});; t = after(t, step(r)), --n) {
+      const auto held_back = held > 0 ? after(now, r.per) : time_point::max();
+      const auto counted_back = ending != ends_.end() ? *ending : time_point::max();
+      const auto again_back = retaken < again.size() ? again[retaken] : time_point::max();
+      const auto back = free > 0 ? now : (std::min)({held_back, counted_back, again_back});
+      if (free > 0) {
+        --free;
+      } else if (back == again_back) {
+        ++retaken;
+      } else {
+        back == held_back ? void(--held) : void(++ending);
+      }
+      t = (std::max)(t, back);
+      if (n == 1) return t;
+      if (free == 0 && held == 0 && ending == ends_.end()) return after(t, times(step(r), n - 1));
+      again.push_back(after(t, r.per));
     }
-    return t;
   }
 
   // A permit is given at `now`; `scheduled` was its turn if it was queued.
@@ -1179,11 +1199,10 @@ inline bool is_host(std::string_view host, bool bracketed) noexcept {
 }
 
 inline bool is_loopback(const std::string& host) {
-  unsigned b = 0, c = 0, d = 0;
-  int used = 0;
-  const bool quad = std::sscanf(host.c_str(), "127.%3u.%3u.%3u%n", &b, &c, &d, &used) == 3;
-  const bool whole = static_cast<std::size_t>(used) == host.size() && b < 256 && c < 256 && d < 256;
-  return host == "localhost" || host == "::1" || (quad && whole);
+  unsigned b = 256, c = 256, d = 256;
+  std::sscanf(host.c_str(), "127.%3u.%3u.%3u", &b, &c, &d);
+  const auto plain = "127." + std::to_string(b) + '.' + std::to_string(c) + '.' + std::to_string(d);
+  return host == "localhost" || host == "::1" || (host == plain && b < 256 && c < 256 && d < 256);
 }
 
 // A URL of the options, taken apart; the views are of its text.
@@ -1206,7 +1225,7 @@ inline result<url_parts> split_url(std::string_view url, const char* option) {
   parts.path = url.substr(place.size());
   parts.user_info = place.substr(0, place.rfind('@') + 1);
   place.remove_prefix(parts.user_info.size());
-  const bool bracketed = place.starts_with('[');
+  const bool bracketed = place.starts_with('[') && is_one_of(']', place);
   const auto host = bracketed ? place.substr(1, place.find(']') - 1) : place.substr(0, place.find(':'));
   const auto port = place.substr((std::min)(host.size() + (bracketed ? 2 : 0), place.size()));
   if (!is_host(host, bracketed)) return bad("needs a host: a name, an IPv4 address, or an IPv6 address in brackets");
@@ -1662,7 +1681,7 @@ template <class Backend, class Limiter> class client_core {
         if (seen.http_status == 429 && outcome.error().code == errc::rate_limited) heed(who, outcome.error());
         outcome.error().attempts = number;
         outcome.error().may_have_executed |= so_far.may_have_executed;
-        so_far = std::move(outcome).error();
+        so_far = std::move(outcome.error());
         seen.outcome = so_far.code;
         const auto delay = next_delay(so_far, call.method, number, options_.retry, next_jitter());
         if (delay && after(clock::now(), *delay) < deadline) seen.retry_in = delay;
