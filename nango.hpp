@@ -1199,10 +1199,10 @@ inline bool is_host(std::string_view host, bool bracketed) noexcept {
 }
 
 inline bool is_loopback(const std::string& host) {
-  unsigned b = 256, c = 256, d = 256;
-  std::sscanf(host.c_str(), "127.%3u.%3u.%3u", &b, &c, &d);
+  unsigned b = 0, c = 0, d = 0;
+  if (std::sscanf(host.c_str(), "127.%3u.%3u.%3u", &b, &c, &d) != 3) return host == "localhost" || host == "::1";
   const auto plain = "127." + std::to_string(b) + '.' + std::to_string(c) + '.' + std::to_string(d);
-  return host == "localhost" || host == "::1" || (host == plain && b < 256 && c < 256 && d < 256);
+  return host == plain && b < 256 && c < 256 && d < 256;  // no other way to write it
 }
 
 // A URL of the options, taken apart; the views are of its text.
@@ -1874,8 +1874,10 @@ template <class Client> void load_no_authorities(Client& client) {  // the pool'
 // 0.53.1 sends a request again when the connection turns out closed, adds `Expect: 100-continue` to a body of 1 KiB
 // (unless there is an Expect already) and tells the proxy's credentials to the origin too. A header writer sees each
 // head: it lets the marked request through once, without the mark. 0.11.4 only does the last of the three.
-template <class Client> void send_once(Client& client, httplib::Headers& fields, const socket_handle& socket) {
+template <class Client>
+void send_once(Client& client, httplib::Headers& fields, const socket_handle& socket, bool has_proxy_user) {
   if constexpr (requires { client.set_header_writer(nullptr); }) {
+    static_cast<void>(has_proxy_user);
     fields.emplace("Expect", "");
     client.set_header_writer([written = false, &socket](auto& stream, auto& head) mutable -> ssize_t {
       const bool is_request = head.count("Expect") != 0;  // else it is the CONNECT to a proxy
@@ -1893,7 +1895,7 @@ template <class Client> void send_once(Client& client, httplib::Headers& fields,
     });
   } else {
     static_cast<void>(socket);
-    fields.emplace("Proxy-Authorization", "");  // 0.11.4: keeps it from adding the proxy's
+    if (has_proxy_user) fields.emplace("Proxy-Authorization", "");  // 0.11.4: keeps it from adding the proxy's
   }
 }
 
@@ -2188,7 +2190,7 @@ class httplib_exchange {
     for (const auto& [name, value] : request_.headers) {
       if (!equal_names(name, "Expect")) out.headers.emplace(name, value);  // it is of framing
     }
-    send_once(*line_.client, out.headers, line_.socket);
+    send_once(*line_.client, out.headers, line_.socket, !pool_.proxy.user.empty());
     out.response_handler = [this](const httplib::Response& head) { return on_head(head); };
     out.content_receiver = [this](const char* data, std::size_t size, auto, auto) { return on_body(data, size); };
     return out;

@@ -211,10 +211,11 @@ TEST_CASE("a base URL that is not https:// with a host, and may be a port and a 
                                       "https://api.example.com/v1#",
                                       "https://[::1/",
                                       "https://[::1]x/",
+                                      "https://[::1]x443/",
                                       "https://[]/",
                                       "https://[g::1]/",
                                       "https://::1/",
-                                      "https://[api]/",
+                                      "https://[abc]/", "https://[api]/",
                                       "https://api.example.com\\.evil.com/",
                                       "https://api<.example.com/",
                                       "https://\xc3\xa4pi.example.com/",
@@ -330,7 +331,9 @@ TEST_CASE("no other host is taken for loopback") {
                                 "http://[1::1]/",
                                 "http://[::ffff:128.0.0.1]/",
                                 "http://localhost@api.example.com/",
-                                "http://127.0.0.1:80@api.example.com/"}) {
+                                "http://127.0.0.1:80@api.example.com/",
+                                "ftp://localhost/",
+                                "ws://127.0.0.1/"}) {
     CAPTURE(url);
     auto options = test_options();
     options.base_url = url;
@@ -377,6 +380,14 @@ TEST_CASE("a proxy of the form http://[user:pass@]host:port is taken") {
     options.proxy = proxy;
     CHECK(test_client::create(options, scripted_backend()));
   }
+}
+
+TEST_CASE("a proxy needs an https:// base URL, so that it does not see the key") {
+  auto options = test_options();
+  options.base_url = "http://127.0.0.1:8080/";
+  options.allow_plaintext_loopback = true;
+  options.proxy = "http://proxy.example.com:3128";
+  CHECK(contains(refusal(options), "proxy"));
 }
 
 // --- Headers ---

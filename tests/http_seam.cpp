@@ -55,6 +55,13 @@ TEST_CASE("a token of its own never says that a call was canceled") {
   CHECK_FALSE(cancel_token(token).canceled());
 }
 
+TEST_CASE("a token says whether there is a source that could cancel it") {
+  CHECK_FALSE(cancel_token().cancelable());
+  const auto of_source = cancel_source().token();
+  CHECK(of_source.cancelable());
+  CHECK_FALSE(of_source.canceled());
+}
+
 TEST_CASE("a source cancels all its tokens, those given before and those given after") {
   cancel_source source;
   const cancel_token before = source.token();

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <atomic>
@@ -283,19 +284,19 @@ TEST_CASE("the server ends at once in spite of idle connections and sleeping req
 }
 
 TEST_CASE("no descriptor stays open behind a server and its connections") {
-  const auto lowest_free = [] {
-    const int descriptor = ::dup(STDIN_FILENO);
-    ::close(descriptor);
-    return descriptor;
+  const auto open_descriptors = [] {
+    int count = 0;
+    for (int descriptor = 0; descriptor < 1024; ++descriptor) count += ::fcntl(descriptor, F_GETFD) == -1 ? 0 : 1;
+    return count;
   };
   const auto run = [] {
     const local_nango server;
     for (int i = 0; i < 3; ++i) REQUIRE(client(server).get("crm/contacts").status == 200);
   };
   run();  // what is opened once for the whole process is open now
-  const int before = lowest_free();
+  const int before = open_descriptors();
   run();
-  CHECK(lowest_free() == before);
+  CHECK(open_descriptors() == before);
 }
 
 TEST_CASE("the process's handling of SIGPIPE stays as it was") {
@@ -315,7 +316,7 @@ TEST_CASE("a client that leaves in the middle of an answer does not end the proc
   for (int i = 0; i < 3; ++i) {
     client leaving(server, "");
     leaving.headers.emplace("Accept-Encoding", "identity");  // compressed it would be sent before anybody can leave
-    CHECK_FALSE(leaving.http.Get("/v1/test/bytes?count=16000000", leaving.headers,
+    CHECK_FALSE(leaving.http.Get("/v1/test/bytes?count=6000000", leaving.headers,
                                  [](const char*, std::size_t) { return false; }));
   }
   CHECK(client(server).get("crm/contacts").status == 200);
