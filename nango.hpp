@@ -2407,7 +2407,7 @@ inline std::optional<std::chrono::milliseconds> next_delay(const error& e, std::
   const bool idempotent = method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE";
   if (!idempotent && e.may_have_executed) return std::nullopt;
   auto most = (std::min)(policy.base_delay, policy.max_delay);
-  for (int i = 1; i < number && most < policy.max_delay; ++i) {
+  for (int i = 1; i < number && most.count() > 0 && most < policy.max_delay; ++i) {
     most = most > policy.max_delay / 2 ? policy.max_delay : most * 2;
   }
   const auto spread = jitter * static_cast<double>(most.count());

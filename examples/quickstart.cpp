@@ -13,6 +13,7 @@
 #include "nango.hpp"
 
 namespace five_lines {
+// clang-format off
 // [the five-line program]
 int main() {
   nango::client api{{.api_key = nango::env("NANGO_API_KEY")}};
@@ -20,6 +21,7 @@ int main() {
   if (!contacts) { std::cerr << contacts.error() << '\n'; return 1; }
   for (const auto& contact : *contacts) std::cout << contact.dump() << '\n';
   // [end]
+  // clang-format on
   return 0;  // which goes without saying in the real main
 }
 }  // namespace five_lines

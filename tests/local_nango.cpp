@@ -272,9 +272,8 @@ TEST_CASE("the server ends at once in spite of idle connections and sleeping req
   std::optional<local_nango> server(std::in_place, nango_test::local_nango_options{.keep_alive = 600s});
   client idle(*server);
   REQUIRE(idle.get("crm/contacts").status == 200);
-  std::thread sleeper([port = server->port(), ca_file = server->ca_file()] {
-    client(port, ca_file, "").get("test/sleep?ms=600000");
-  });
+  std::thread sleeper(
+      [port = server->port(), ca_file = server->ca_file()] { client(port, ca_file, "").get("test/sleep?ms=600000"); });
   while (server->total_requests() < 2) std::this_thread::yield();
   for (int i = 0; i < 20; ++i) idle.get("test/echo");  // time for the sleeper to fall asleep
   const auto before = std::chrono::steady_clock::now();
@@ -376,9 +375,9 @@ TEST_CASE("lists and single records come in the envelope, in the wire's spelling
   CHECK(got.body.value("status", "") == "ok");
   CHECK(got.headers.find("Content-Type")->second == "application/json");
   const json contact = got.body.at("result");
-  for (const char* field : {"id", "external_id", "first_name", "last_name", "job_title", "account", "adresses",
-                            "email_adresses", "phone_numbers", "last_activity_at", "external_created_at",
-                            "external_modified_at"}) {
+  for (const char* field :
+       {"id", "external_id", "first_name", "last_name", "job_title", "account", "adresses", "email_adresses",
+        "phone_numbers", "last_activity_at", "external_created_at", "external_modified_at"}) {
     CHECK_MESSAGE(contact.contains(field), field);
   }
   CHECK(contact.at("first_name") == "Rolf");
@@ -466,16 +465,33 @@ TEST_CASE("raw data is shown when asked for and absent otherwise") {
 TEST_CASE("bad parameters, ids and paths are PARAMS_ERRORs with a message") {
   const local_nango server({.limit = 1000});
   client asking(server);
-  const std::string bad[] = {
-      "crm/contacts?include_raw=yes", "crm/contacts?include_raw=",           "crm/contacts?colour=red",
-      "crm/accounts?email=a@b.c",     "crm/contacts?name=a&name=b",          "crm/contacts/" + rolf + "?name=rolf",
-      "crm/contacts/42",              "crm/contacts/",                       "crm/contacts/" + rolf + "/emails",
-      "crm/contacts/" + nobody,       "crm/accounts/" + rolf,                "crm/contacts%2F" + rolf,
-      "crm/leads",                    "nothing",                             "crm/contacts/" + std::string(4000, 'x'),
-      "test/bytes",                   "test/bytes?count=-1",                 "test/bytes?count=999999999999999999999",
-      "test/nothing",                 "test/sleep?ms=soon",                  "crm/contacts/%0A",
-      "test/bytes?count=5x",          "test/bytes?count=100000001",          "test/sleep?ms=1&count=1",
-      "",                             "%00",                                 "../v1/crm/contacts"};
+  const std::string bad[] = {"crm/contacts?include_raw=yes",
+                             "crm/contacts?include_raw=",
+                             "crm/contacts?colour=red",
+                             "crm/accounts?email=a@b.c",
+                             "crm/contacts?name=a&name=b",
+                             "crm/contacts/" + rolf + "?name=rolf",
+                             "crm/contacts/42",
+                             "crm/contacts/",
+                             "crm/contacts/" + rolf + "/emails",
+                             "crm/contacts/" + nobody,
+                             "crm/accounts/" + rolf,
+                             "crm/contacts%2F" + rolf,
+                             "crm/leads",
+                             "nothing",
+                             "crm/contacts/" + std::string(4000, 'x'),
+                             "test/bytes",
+                             "test/bytes?count=-1",
+                             "test/bytes?count=999999999999999999999",
+                             "test/nothing",
+                             "test/sleep?ms=soon",
+                             "crm/contacts/%0A",
+                             "test/bytes?count=5x",
+                             "test/bytes?count=100000001",
+                             "test/sleep?ms=1&count=1",
+                             "",
+                             "%00",
+                             "../v1/crm/contacts"};
   for (const auto& path : bad) {
     CAPTURE(path);
     const reply got = asking.get(path);

@@ -324,6 +324,11 @@ TEST_CASE("a valid escape stays as it is, another percent sign is encoded") {
   }
 }
 
+TEST_CASE("an escape is not completed by what stands behind the path") {
+  for (const std::size_t length : {1U, 2U})
+    CHECK(sent("%41"sv.substr(0, length)) == "%25" + "4"s.substr(0, length - 1));
+}
+
 TEST_CASE("every pair of hexadecimal digits is a valid escape, in either case") {
   for_each_byte([](unsigned char byte, const std::string&) {
     std::string upper = escaped(byte), lower = upper;
@@ -334,7 +339,7 @@ TEST_CASE("every pair of hexadecimal digits is a valid escape, in either case") 
 
 TEST_CASE("a colon stays, also where it could be taken for a scheme's") {
   for (const char* written : {"contacts:search", "crm/contacts:search", "urn:uuid:7", "a:b/c:d", ":x", "x:", "/a:b",
-                              "localhost:80/x", "https/x", "xhttps:1"}) {
+                              "crm/contacts:/x", "localhost:80/x", "https/x", "xhttps:1", "http", "https"}) {
     CAPTURE(written);
     CHECK(sent(written) == (written[0] == '/' ? written + 1 : written));
   }
@@ -342,9 +347,9 @@ TEST_CASE("a colon stays, also where it could be taken for a scheme's") {
 
 TEST_CASE("a path is refused with what to do instead") {
   const std::pair<std::string_view, std::string_view> table[] = {
-      {"", "empty"},
-      {"/", "empty"},
-      {"//", "empty"},
+      {"", "path is empty"},
+      {"/", "path is empty"},
+      {"//", "empty segment"},
       {"crm/contacts/", "id"},
       {"crm//contacts", "id"},
       {"//evil.example/x", "empty segment"},

@@ -46,10 +46,8 @@ class certificate {
   EVP_PKEY* key() const { return key_.get(); }
 
  private:
-  template <auto free>
-  struct deleter {
-    template <class T>
-    void operator()(T* object) const { free(object); }
+  template <auto free> struct deleter {
+    template <class T> void operator()(T* object) const { free(object); }
   };
 
   certificate(const certificate_options& options, const certificate* issuer);
@@ -89,8 +87,7 @@ inline void check(bool succeeded, const char* what) {
 }
 
 /// The text that `write` puts into a memory BIO.
-template <class Write>
-std::string pem_text(Write write) {
+template <class Write> std::string pem_text(Write write) {
   const std::unique_ptr<BIO, decltype(&BIO_free)> out(BIO_new(BIO_s_mem()), BIO_free);
   check(out != nullptr && write(out.get()) == 1, "PEM");
   std::string text(BIO_ctrl_pending(out.get()), '\0');
@@ -146,7 +143,8 @@ inline void certificate::set_names(const certificate_options& options, X509* iss
   if (!options.common_name.empty()) {
     const std::vector<unsigned char> text(options.common_name.begin(), options.common_name.end());
     detail::check(X509_NAME_add_entry_by_NID(X509_get_subject_name(x509()), NID_commonName, MBSTRING_UTF8, text.data(),
-                                             static_cast<int>(text.size()), -1, 0) == 1, "subject");
+                                             static_cast<int>(text.size()), -1, 0) == 1,
+                  "subject");
   }
   detail::check(X509_set_issuer_name(x509(), X509_get_subject_name(issuer)) == 1, "issuer");
 }

@@ -69,8 +69,11 @@ class scripted_backend {
     step next;
     {
       const std::lock_guard lock(script_->mutex);
-      script_->seen.push_back({std::string(request.method), std::string(request.url), std::string(request.body),
-                               {request.headers.begin(), request.headers.end()}, request.deadline,
+      script_->seen.push_back({std::string(request.method),
+                               std::string(request.url),
+                               std::string(request.body),
+                               {request.headers.begin(), request.headers.end()},
+                               request.deadline,
                                request.max_response_bytes});
       next = script_->last;
       if (!script_->steps.empty()) {
