@@ -396,7 +396,9 @@ TEST_CASE("a permit is answered for answers of any status and for what was certa
   }
   f.backend.fail(lost(errc::response_too_large, true));
   CHECK(f.of_get() == answered);
-  f.backend.fail({.code = errc::malformed_response, .http_status = 200, .message = "bad header"});
+  f.backend.fail({.code = errc::malformed_response, .message = "an answer, but no sound one"});
+  CHECK(f.of_get() == answered);
+  f.backend.fail({.code = errc::timed_out, .http_status = 200, .message = "the head came, the body did not"});
   CHECK(f.of_get() == answered);
   f.options.max_response_bytes = 10;
   f.backend.answer(200, std::string(11, 'x'));

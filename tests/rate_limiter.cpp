@@ -471,8 +471,10 @@ TEST_CASE_FIXTURE(at_the_start, "a waiter that reaches its deadline all the same
 TEST_CASE_FIXTURE(at_the_start, "a hold keeps the free slots of its key back, and of no other") {
   limiter l(four);
   const auto permits = take(l, 1);
+  for (int user = 0; user < 300; ++user) send_and_answer(l, 1, std::to_string(user));
   l.hold("ann", manual_clock::now() + 3s);
   CHECK(told_to_wait(l) == 3s);
+  for (int user = 0; user < 300; ++user) CHECK(has_slot(l, std::to_string(user)));
   CHECK(has_slot(l, "bob"));
   advance_to(3s - 1ns);
   CHECK_FALSE(has_slot(l));
