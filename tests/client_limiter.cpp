@@ -450,6 +450,15 @@ TEST_CASE("what is no HTTP 429 holds nothing, whatever a parse function makes of
   CHECK(f.of_get() == events{"acquire rolf", "answered", "end", "observed"});
 }
 
+TEST_CASE("a 429 that a parse function takes for something else holds nothing") {
+  recorded f;
+  f.options.parse = [](http_response) -> nango::result<nango::response> {
+    return nango::error{.code = errc::api_error, .message = "a plan's limit"};
+  };
+  too_many(f.backend, "7");
+  CHECK(f.of_get() == events{"acquire rolf", "answered", "end", "observed"});
+}
+
 TEST_CASE("the limiter gets the deadline of the call for each attempt") {
   recorded f;
   f.options.retry = retries_without_delay();
