@@ -18,6 +18,7 @@
 #ifndef NANGO_HPP
 #define NANGO_HPP
 
+// This version, as numbers for #if and as a text.
 #define NANGO_VERSION_MAJOR 0
 #define NANGO_VERSION_MINOR 1
 #define NANGO_VERSION_PATCH 0
@@ -148,7 +149,7 @@ struct error {
 /// One line, such as `AUTH_ERROR (HTTP 401): the api key is unknown`.
 std::ostream& operator<<(std::ostream& out, const error& e);
 
-/// What result::value() and basic_client's constructors throw; nothing else of this library throws it.
+/// What result::value() and the constructors of basic_client and httplib_backend throw; nothing else here throws it.
 class exception : public std::runtime_error {
  public:
   explicit exception(nango::error e);
@@ -260,43 +261,47 @@ template <> class [[nodiscard]] result<void> {
   using error_type = nango::error;
 
   result() noexcept = default;
-  result(nango::error e) : error_(std::move(e)) {}
+  result(nango::error e) : has_value_(false), error_(std::move(e)) {}
   result(errc) = delete;
 
-  bool has_value() const noexcept { return !error_.has_value(); }
-  explicit operator bool() const noexcept { return has_value(); }
+  bool has_value() const noexcept { return has_value_; }
+  explicit operator bool() const noexcept { return has_value_; }
   void operator*() const noexcept {}
-  void value() const { return error_ ? detail::raise(*error_) : void(); }
-  nango::error& error() & { return error_ ? *error_ : (std::abort(), *error_); }
-  const nango::error& error() const& { return error_ ? *error_ : (std::abort(), *error_); }
-  nango::error error() && { return error_ ? std::move(*error_) : (std::abort(), *error_); }
+  void value() const { return has_value_ ? void() : detail::raise(error_); }
+  nango::error& error() & noexcept { return error_; }
+  const nango::error& error() const& noexcept { return error_; }
+  nango::error error() && noexcept { return std::move(error_); }
 
   template <class F> auto and_then(F&& f) const {
-    return error_ ? std::remove_cvref_t<std::invoke_result_t<F>>(*error_) : std::invoke(std::forward<F>(f));
+    return has_value_ ? std::invoke(std::forward<F>(f)) : std::remove_cvref_t<std::invoke_result_t<F>>(error_);
   }
   template <class F> auto transform(F&& f) const {
     using mapped = std::remove_cv_t<std::invoke_result_t<F>>;
-    if (error_) return result<mapped>(*error_);
+    if (!has_value_) return result<mapped>(error_);
     if constexpr (std::is_void_v<mapped>) {
       return std::invoke(std::forward<F>(f)), result<mapped>();
     } else {
       return result<mapped>(std::invoke(std::forward<F>(f)));
     }
   }
-  template <class F> result or_else(F&& f) const { return error_ ? std::invoke(std::forward<F>(f), *error_) : *this; }
+  template <class F> result or_else(F&& f) const {
+    return has_value_ ? *this : std::invoke(std::forward<F>(f), error_);
+  }
 
  private:
-  std::optional<nango::error> error_{};
+  bool has_value_ = true;
+  nango::error error_{};
 };
 
 // --------------------------------------------------------------------------------------------------------------------
 // HTTP seam: what a backend is given, what it gives back
 // --------------------------------------------------------------------------------------------------------------------
 
-/// One header field.
+/// One header field. Names are compared whatever their case.
 struct header {
   std::string name{}, value{};
 };
+/// Header fields in their order; a name may repeat.
 using headers = std::vector<header>;
 
 /// Says whether a call was canceled. Cheap to copy; a default-constructed one never says so.
@@ -316,6 +321,10 @@ class cancel_token {
 /// Cancels every call that was given a token of it; a wait or a transfer notices within 100 ms. Copies are one source.
 class cancel_source {
  public:
+  cancel_source() = default;
+  cancel_source(const cancel_source&) = default;  // and no move: one that was moved from stays usable
+  cancel_source& operator=(const cancel_source&) = default;
+  ~cancel_source() = default;
   void cancel() const noexcept { flag_->store(true, std::memory_order_release); }
   cancel_token token() const { return cancel_token(flag_); }
 
@@ -336,9 +345,9 @@ struct http_request {
 
 /// One answer, whatever its status.
 struct http_response {
-  int status = 0;
-  nango::headers headers{};
-  std::string body{};
+  int status = 0;            ///< 100 to 599.
+  nango::headers headers{};  ///< As they came.
+  std::string body{};        ///< Decompressed, where it was compressed.
 };
 
 /// What sends. A backend never retries, never follows a redirect, never interprets the body, and may be called by
@@ -435,6 +444,7 @@ template <class Clock> class basic_sliding_window {
     detail::limiter_place<Clock> place_{};
   };
 
+  /// A limit of its own. A rate that makes no sense is refused by acquire().
   explicit basic_sliding_window(nango::rate r = {}) : core_(std::make_shared<detail::limiter<Clock>>(r)) {}
 
   /// Waits for a permit, until `deadline` at most. Errors: rate_limited at once when even the earliest possible turn
@@ -473,14 +483,21 @@ struct unlimited {
 // Paths and queries: what goes into a URL, and how
 // --------------------------------------------------------------------------------------------------------------------
 
-/// One query parameter. Everything but RFC 3986's unreserved characters is percent-encoded (a space is %20).
+/// One query parameter, as it is before everything but RFC 3986's unreserved characters is percent-encoded (a space is
+/// %20). A name must not be empty.
 struct param {
   std::string name, value;
 
-  /// A text: std::string, std::string_view, const char*.
+  /// A text: std::string, std::string_view, const char* (null: empty).
   template <class Text>
     requires std::convertible_to<const Text&, std::string_view> && (!std::same_as<Text, std::nullptr_t>)
-  param(std::string name_, const Text& value_) : name(std::move(name_)), value(std::string_view(value_)) {}
+  param(std::string name_, const Text& value_) : name(std::move(name_)) {
+    if constexpr (std::is_pointer_v<Text>) {
+      value = value_ != nullptr ? value_ : "";  // getenv() of what is not set
+    } else {
+      value = std::string_view(value_);
+    }
+  }
   /// "true" or "false".
   param(std::string name_, std::same_as<bool> auto value_) : name(std::move(name_)), value(value_ ? "true" : "false") {}
   /// An integer, in decimal. Characters are no integers here.
@@ -568,7 +585,7 @@ struct client_options {
   std::string user_agent{};                                ///< Put before "nango.hpp/<version>".
   std::chrono::milliseconds timeout{30'000};               ///< A whole call: limiter, retries and all. More than 0.
   std::chrono::milliseconds attempt_timeout{0};            ///< One attempt; 0: whatever is left of the call.
-  std::chrono::milliseconds connect_timeout{10'000};       ///< TCP connect, all addresses of the name together.
+  std::chrono::milliseconds connect_timeout{10'000};       ///< Name, TCP and a proxy's CONNECT, all addresses together.
   retry_policy retry{};                                    ///< When to try again.
   nango::rate rate{};                                      ///< Of each user token.
   std::string limit_key{};                                 ///< For calls without a user token; empty: not limited.
@@ -596,8 +613,8 @@ concept json_body = std::constructible_from<json, const Body&> &&
                      !std::convertible_to<const Body&, std::string_view>);  // say json::parse(text) or json(text)
 
 /// The client. A handle: copies and user() handles share connections, limiter and options, and keep them alive. Every
-/// const member may be called from many threads at once. No call throws, unless on_attempt, a backend of yours or a
-/// from_json of yours throws something that is no std::exception.
+/// const member may be called from many threads at once. Calls throw only what your own code throws: on_attempt, parse,
+/// a backend or a limiter of yours, and a from_json of yours where that is no std::exception.
 template <http_backend Backend, rate_limiter Limiter = sliding_window> class basic_client {
   using core = detail::client_core<Backend, Limiter>;
 
@@ -627,7 +644,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   }
   /// The general form of user(): who is named by which headers, and counted by what.
   basic_client as(identity who) const { return {core_, core_->make_handle(std::move(who))}; }
-  /// What this handle's calls are counted by; empty: they are not limited.
+  /// What this handle's calls are counted by; empty: they are not limited. The view lives as long as a handle of it.
   std::string_view limit_key() const noexcept { return core::limit_key(*handle_); }
 
   /// Calls, and decodes the result by json::get<T>() (a mismatch is decode_error). T = void ignores it.
@@ -658,6 +675,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
                            const call_options& options = {}) const {
     return core_->request(*handle_, method, path, parameters, {}, options);
   }
+  /// The same with a JSON body.
   template <json_body Body = json>
   result<response> request_json(std::string_view method, std::string_view path, const Body& body,
                                 const query& parameters = {}, const call_options& options = {}) const {
@@ -697,9 +715,11 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 /// - One connection for each request in flight, reused last in, first out; 64 idle ones at most, for 50 s at most.
 /// - Nothing is sent twice, redirects are not followed, SIGPIPE never reaches the program, nothing is decompressed.
 ///
-/// Not to be mended from outside: 0.11.4 crashes on a status line of 30 KB and more, buffers a head of any size, and
-/// percent-decodes the values of received headers. Take the current upstream header to talk to servers that you do
-/// not trust. Linux is tested, other POSIX systems by best effort; on Windows bring a backend of your own.
+/// Not to be mended from outside: 0.11.4 crashes on a status line of 30 KB and more, buffers a head of any size,
+/// percent-decodes the values of received headers, and hangs for good when a proxy refuses a tunnel with an answer that
+/// says `Connection: close` (a 407, say) or is HTTP/1.0. Take the current upstream header to talk through
+/// proxies, or to servers that you do not trust. Linux is tested, other POSIX systems by best effort; on Windows bring
+/// a backend of your own.
 class httplib_backend {
  public:
   /// Throws exception where ca_file or proxy cannot be used (with exceptions off: std::abort).
@@ -708,7 +728,7 @@ class httplib_backend {
   static result<httplib_backend> create(const client_options& options);
 
   /// Errors: connection_failed, tls_failed, timed_out, canceled, response_too_large, malformed_response;
-  /// invalid_argument for a URL that is not below the base URL's host. Throws nothing.
+  /// invalid_argument for a URL that is not below the base URL's host. Throws nothing but std::bad_alloc.
   result<http_response> send(const http_request& request);
 
  private:
@@ -740,6 +760,10 @@ inline error refuse(std::string message) { return unsent(errc::invalid_argument,
 
 inline bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 inline bool has_control(std::string_view text) noexcept { return std::any_of(text.begin(), text.end(), is_control); }
+// What a header can carry: no control characters, and no space at the ends, which is not of a value.
+inline bool is_field_value(std::string_view text) noexcept {
+  return !has_control(text) && !text.starts_with(' ') && !text.ends_with(' ');
+}
 inline std::string one_line(std::string text) {
   std::replace_if(text.begin(), text.end(), is_control, ' ');
   return text;
@@ -838,16 +862,23 @@ class secrets {
     }
   }
   void scrub(error& e) const {
-    const bool cut = e.body.size() >= kept_body_bytes;  // then its end may be a part of a secret
+    if (e.body.size() >= kept_body_bytes) e.body.resize(e.body.size() - cut_part(e.body));
     for (auto* text : {&e.type, &e.message, &e.body}) scrub(*text);
-    for (const auto& secret : secrets_) {
-      auto length = cut ? secret.size() - 1 : 0;
-      while (length > 0 && !e.body.ends_with(std::string_view(secret).substr(0, length))) --length;
-      e.body.resize(e.body.size() - length);
-    }
   }
 
  private:
+  // How much of a secret there is where a text that was cut ends within one; 0 where it ends with a whole one.
+  std::size_t cut_part(std::string_view text) const {
+    std::size_t part = 0, whole = 0;
+    for (const std::string_view secret : secrets_) {
+      if (text.ends_with(secret)) whole = (std::max)(whole, secret.size());
+      for (auto length = secret.size() - 1; length > part; --length) {
+        if (text.ends_with(secret.substr(0, length))) part = length;
+      }
+    }
+    return part > whole ? part : 0;
+  }
+
   std::vector<std::string> secrets_{};
 };
 
@@ -932,15 +963,14 @@ class limiter_window {
     }
   }
 
-  // A permit is given at `now`; `scheduled` was its turn if it was queued.
-  void begin(const rate& r, time_point now, std::optional<time_point> scheduled) {
+  // A permit is given at `now`, to a caller that was queued or was not.
+  void begin(const rate& r, time_point now, bool queued) {
     const auto counting = first_counting(now);
     if (ends_.end() - counting <= counting - ends_.begin()) ends_.erase(ends_.begin(), counting);
     const auto needed = ends_.size() + held_ + 1;  // so that end() does not allocate
     if (ends_.capacity() < needed) ends_.reserve((std::max)(needed, 2 * ends_.capacity()));
     ++held_;
-    // Paced by the schedule, so that late wake-ups do not add up; one step is caught up at most.
-    if (scheduled) paced_until_ = after((std::max)(*scheduled, now - step(r)), step(r));
+    if (queued) paced_until_ = after(now, step(r));
   }
 
   // A permit comes back at `now`.
@@ -1043,7 +1073,7 @@ template <class Clock> class limiter {
     sweep_some(shard, now);
     auto& window = shard.window(key);
     if (window.queued() == 0 && window.turn(now, limits, false) <= now) {
-      window.begin(limits, now, std::nullopt);
+      window.begin(limits, now, false);
       return permit({self, &shard, &window});
     }
     if (const auto turn = window.earliest_turn(now, limits, window.queued() + 1); turn > deadline) {
@@ -1093,7 +1123,7 @@ template <class Clock> class limiter {
     window.wake_first();
     if (cancel.canceled()) return unsent(errc::canceled, "canceled while waiting for the rate limiter");
     if (turn > now) return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
-    window.begin(limits, now, turn);
+    window.begin(limits, now, true);
     return std::nullopt;
   }
 
@@ -1106,7 +1136,8 @@ template <class Clock> class limiter {
   // `locked` and looks its key up afterwards.
   void sweep_some(limiter_shard& locked, time_point now) {
     if (++locked.calls % 8 != 0) return;
-    auto& shard = shards_[++locked.to_sweep % shards_.size()];
+    const auto own = static_cast<std::size_t>(&locked - shards_.data());  // so that the shards do not sweep in step
+    auto& shard = shards_[(own + ++locked.to_sweep) % shards_.size()];
     if (&shard == &locked) return shard.sweep(now);
     if (const std::unique_lock other(shard.mutex, std::try_to_lock); other) shard.sweep(now);
   }
@@ -1414,7 +1445,8 @@ inline bool is_token(std::string_view text) noexcept {  // RFC 9110
 // Where a proxy is, and as whom to speak to it.
 struct proxy_address {
   std::string host{}, user{}, password{};
-  int port = 0;  // 0: no proxy
+  std::string written_password{};  // percent-encoded as it was given
+  int port = 0;                    // 0: no proxy
 };
 
 inline result<proxy_address> parse_proxy(std::string_view proxy) {
@@ -1430,7 +1462,8 @@ inline result<proxy_address> parse_proxy(std::string_view proxy) {
   const auto credentials = parts->user_info.substr(0, parts->user_info.size() - 1);
   const auto user = credentials.substr(0, credentials.find(':'));
   found.user = unescape(user);
-  found.password = unescape(credentials.substr((std::min)(user.size() + 1, credentials.size())));
+  found.written_password = credentials.substr((std::min)(user.size() + 1, credentials.size()));
+  found.password = unescape(found.written_password);
   if (found.user.empty() || found.password.empty()) return bad("has an '@' but not user:pass before it");
   if (has_control(found.user + found.password)) return bad("has control characters in user:pass");
   return found;
@@ -1439,19 +1472,20 @@ inline result<proxy_address> parse_proxy(std::string_view proxy) {
 inline secrets secrets_of(const client_options& options) {
   secrets hidden;
   hidden.add(options.api_key);
-  if (const auto proxy = parse_proxy(options.proxy)) hidden.add(proxy->password);
-  const auto at = options.proxy.rfind('@');  // the password as it was written, percent-encoded
-  const auto colon = options.proxy.find(':', 7);
-  if (at != std::string::npos && colon < at) hidden.add(options.proxy.substr(colon + 1, at - colon - 1));
+  if (auto proxy = parse_proxy(options.proxy)) {
+    hidden.add(std::move(proxy->password));
+    hidden.add(std::move(proxy->written_password));
+  }
   return hidden;
 }
 
 inline result<endpoint> check(const client_options& options) {
   const auto bad = [](const std::string& what) { return refuse("client_options::" + what); };
   if (options.api_key.empty()) return bad("api_key is empty; is the environment variable set?");
-  if (has_control(options.api_key)) return bad("api_key has control characters; was a line break read with it?");
-  if (has_control(options.user_token)) return bad("user_token has control characters; was a line break read with it?");
-  if (has_control(options.user_agent)) return bad("user_agent has control characters");
+  constexpr const char* unclean = " has control characters or a space at an end; was a line break read with it?";
+  if (!is_field_value(options.api_key)) return bad(std::string("api_key") + unclean);
+  if (!is_field_value(options.user_token)) return bad(std::string("user_token") + unclean);
+  if (!is_field_value(options.user_agent)) return bad(std::string("user_agent") + unclean);
   if (options.timeout.count() <= 0) return bad("timeout must be more than 0");
   if (options.attempt_timeout.count() < 0) return bad("attempt_timeout must not be negative (0: what is left)");
   if (options.connect_timeout.count() <= 0) return bad("connect_timeout must be more than 0");
@@ -1483,7 +1517,9 @@ inline std::optional<std::string> problem_of_header(const header& field, bool of
                                                 "Transfer-Encoding", "User-Agent", "Content-Type",   "Accept",
                                                 "X-User-Account"};
   if (!is_token(field.name)) return "a header's name must be a token (letters, digits and !#$%&'*+-.^_`|~)";
-  if (has_control(field.value)) return "the header " + field.name + " has control characters in its value";
+  if (!is_field_value(field.value)) {
+    return "the header " + field.name + " has control characters or a space at an end of its value";
+  }
   if (of_identity && equal_names(field.name, "X-User-Account")) {
     if (!field.value.empty()) return std::nullopt;
     return "the user token is empty; for calls without an end user use the client itself";
@@ -1532,8 +1568,8 @@ inline result<prepared> prepare(const handle& who, const endpoint& base, std::st
   for (const auto& field : options.headers) {
     if (auto problem = problem_of_header(field, false)) return refuse(*std::move(problem));
   }
-  if (!body.empty() && (content_type.empty() || has_control(content_type))) {
-    return refuse("the content type of a body must not be empty or have control characters");
+  if (!body.empty() && (content_type.empty() || !is_field_value(content_type))) {
+    return refuse("the content type of a body must not be empty, nor have control characters or a space at an end");
   }
   auto url = build_url(base, path, parameters);
   if (!url) return std::move(url).error();
@@ -1549,11 +1585,8 @@ inline result<prepared> prepare(const handle& who, const endpoint& base, std::st
 template <class Body> result<std::string> dump(const Body& body) {
   std::string text;
   const auto failure = caught([&] {
-    if constexpr (std::same_as<Body, json>) {
-      text = body.dump();
-    } else {
-      text = json(body).dump();
-    }
+    const json& value = body;  // no copy of what is JSON already
+    text = value.dump();
   });
   if (failure) return refuse("the body cannot be sent as JSON: " + *failure);
   return text;
@@ -1737,14 +1770,9 @@ template <class Backend, class Limiter> class client_core {
 
   // A 429 holds the key for everyone, not just for the call that met it.
   void heed(const handle& who, error& e) {
-    const auto per = [&] {  // of the limiter, which may be another than options.rate would make
-      if constexpr (requires { limiter_.rate().per; }) {
-        return limiter_.rate().per;
-      } else {
-        return options_.rate.per;
-      }
-    };
-    if (!e.retry_after) e.retry_after = round_up(per());
+    auto per = options_.rate.per;
+    if constexpr (requires { limiter_.rate().per; }) per = limiter_.rate().per;  // which may be another
+    if (!e.retry_after) e.retry_after = round_up(per);
     if (!who.limit_key.empty()) limiter_.hold(who.limit_key, after(clock::now(), *e.retry_after));
   }
 
@@ -1810,8 +1838,7 @@ class sigpipe_guard {
     pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
   }
   ~sigpipe_guard() {
-    int taken = 0;
-    if (!was_pending_ && is_pending()) sigwait(&sigpipe_, &taken);  // returns at once; macOS has no sigtimedwait
+    if (!was_pending_ && is_pending()) take_pending();
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
   sigpipe_guard(const sigpipe_guard&) = delete;
@@ -1821,6 +1848,15 @@ class sigpipe_guard {
   static bool is_pending() noexcept {
     sigset_t pending;
     return sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
+  }
+  void take_pending() noexcept {
+#ifdef __APPLE__
+    int taken = 0;
+    sigwait(&sigpipe_, &taken);  // there is no sigtimedwait
+#else
+    const timespec at_once{};
+    sigtimedwait(&sigpipe_, nullptr, &at_once);
+#endif
   }
   bool was_pending_;
   sigset_t sigpipe_{}, before_{};
@@ -1871,34 +1907,6 @@ template <class Client> void load_no_authorities(Client& client) {  // the pool'
     client.set_ca_cert_path("", "/dev/null");  // 0.11.4 loads the system's unless it is given a place
   }
 }
-// 0.53.1 sends a request again when the connection turns out closed, adds `Expect: 100-continue` to a body of 1 KiB
-// (unless there is an Expect already) and tells the proxy's credentials to the origin too. A header writer sees each
-// head: it lets the marked request through once, without the mark. 0.11.4 only does the last of the three.
-template <class Client>
-void send_once(Client& client, httplib::Headers& fields, const socket_handle& socket, bool has_proxy_user) {
-  if constexpr (requires { client.set_header_writer(nullptr); }) {
-    static_cast<void>(has_proxy_user);
-    fields.emplace("Expect", "");
-    client.set_header_writer([written = false, &socket](auto& stream, auto& head) mutable -> ssize_t {
-      const bool is_request = head.count("Expect") != 0;  // else it is the CONNECT to a proxy
-      if (is_request && std::exchange(written, true)) {
-        socket.shut_down();  // or httplib waits for an answer
-        return -1;
-      }
-      std::string text;
-      for (const auto& [name, value] : head) {
-        if (is_request && (equal_names(name, "Expect") || equal_names(name, "Proxy-Authorization"))) continue;
-        text.append(name).append(": ").append(value).append("\r\n");
-      }
-      text += "\r\n";
-      return stream.write(text.data(), text.size());
-    });
-  } else {
-    static_cast<void>(socket);
-    if (has_proxy_user) fields.emplace("Proxy-Authorization", "");  // 0.11.4: keeps it from adding the proxy's
-  }
-}
-
 struct store_deleter {
   void operator()(X509_STORE* store) const noexcept { X509_STORE_free(store); }
 };
@@ -1935,6 +1943,9 @@ struct connection {
   SSL* ssl = nullptr;
   bool handshake_began = false;  // so TCP is connected
   bool trusted = false;          // the handshake is done, with a trusted certificate for the host
+  bool peer_finished = false;    // it sent a close_notify: what came before is whole
+  bool tells_writes = false;     // by httplib's header writer, so that `written` is the truth
+  bool written = false;          // a byte of this request may have been sent
   long verdict = X509_V_OK;
   std::string refusal{};  // why one of the two sides refused the handshake
 
@@ -1952,6 +1963,35 @@ struct connection {
     return client->is_socket_open() != 0 && !socket.has_news() && (ssl == nullptr || SSL_has_pending(ssl) == 0);
   }
 };
+
+// 0.53.1 sends a request again when the connection turns out closed, adds `Expect: 100-continue` to a body of 1 KiB
+// (unless there is an Expect already) and tells the proxy's credentials to the origin too. A header writer sees each
+// head: it lets the marked request through once, without the mark. 0.11.4 only does the last of the three.
+template <class Client>
+void send_once(Client& client, httplib::Headers& fields, connection& line, bool has_proxy_user) {
+  line.written = false;
+  if constexpr (requires { client.set_header_writer(nullptr); }) {
+    static_cast<void>(has_proxy_user);
+    fields.emplace("Expect", "");
+    line.tells_writes = true;
+    client.set_header_writer([&line](auto& stream, auto& head) -> ssize_t {
+      const bool is_request = head.count("Expect") != 0;  // else it is the CONNECT to a proxy
+      if (is_request && std::exchange(line.written, true)) {
+        line.socket.shut_down();  // or httplib waits for an answer
+        return -1;
+      }
+      std::string text;
+      for (const auto& [name, value] : head) {
+        if (is_request && (equal_names(name, "Expect") || equal_names(name, "Proxy-Authorization"))) continue;
+        text.append(name).append(": ").append(value).append("\r\n");
+      }
+      text += "\r\n";
+      return stream.write(text.data(), text.size());
+    });
+  } else {
+    if (has_proxy_user) fields.emplace("Proxy-Authorization", "");  // 0.11.4: keeps it from adding the proxy's
+  }
+}
 
 // The idle connections, and the one thread that ends what takes too long.
 class httplib_pool {
@@ -2085,21 +2125,22 @@ class httplib_pool {
     const std::unique_lock lock(mutex_);
     line.socket.reset(fd);
     line.ssl = nullptr;
-    line.handshake_began = line.trusted = false;
+    line.handshake_began = line.trusted = line.peer_finished = false;
     line.verdict = X509_V_OK;
     line.refusal.clear();
   }
 
   void on_tls(connection& line, const SSL* ssl, int where, int value) {
+    const bool alert = (where & SSL_CB_ALERT) != 0;
+    const bool closes = alert && (value & 0xff) == SSL_AD_CLOSE_NOTIFY;
+    if (closes && (where & SSL_CB_READ) != 0) line.peer_finished = true;
     if (line.trusted) return;  // tickets and alerts after the handshake do not matter here
     if (!std::exchange(line.handshake_began, true)) {
       line.ssl = const_cast<SSL*>(ssl);
       const std::unique_lock lock(mutex_);
       line.limit = line.deadline;  // connected: the connect timeout is over
     }
-    if ((where & SSL_CB_ALERT) != 0 && (value & 0xff) != SSL_AD_CLOSE_NOTIFY) {
-      line.refusal = SSL_alert_desc_string_long(value);
-    }
+    if (alert && !closes) line.refusal = SSL_alert_desc_string_long(value);
     const auto code = ERR_peek_error();  // not each refusal sends an alert
     if (line.refusal.empty() && ERR_GET_LIB(code) == ERR_LIB_SSL &&
         ERR_GET_REASON(code) != SSL_R_UNEXPECTED_EOF_WHILE_READING) {
@@ -2119,17 +2160,14 @@ class httplib_pool {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, nullptr);  // the program's handlers run on the program's threads
-    std::vector<std::unique_ptr<connection>> stale;
     std::unique_lock lock(mutex_);
     while (!stopping_) {
       const auto now = steady_clock::now();
-      const auto fresh =
-          std::find_if(idle_.begin(), idle_.end(), [&](const auto& line) { return !is_stale(*line, now); });
-      stale.assign(std::move_iterator(idle_.begin()), std::move_iterator(fresh));
-      idle_.erase(idle_.begin(), fresh);
-      if (!stale.empty()) {
+      if (!idle_.empty() && is_stale(*idle_.front(), now)) {
+        auto stale = std::move(idle_.front());
+        idle_.erase(idle_.begin());
         lock.unlock();
-        stale.clear();  // SIGPIPE is blocked in this thread
+        stale.reset();  // SIGPIPE is blocked in this thread
         lock.lock();
         continue;
       }
@@ -2171,7 +2209,7 @@ class httplib_exchange {
     auto code = httplib::Error::Success;
     const bool complete = line_.client->send(request, head, code) && code == httplib::Error::Success;
     const bool from_origin = !pool_.base.tls || line_.trusted;  // else it is the proxy's
-    if (from_origin && (complete || bodiless_) && inspect(head)) return answer(head);
+    if (from_origin && (complete || bodiless_) && inspect(head) && is_whole(head)) return answer(head);
     return failure(code, head.status);
   }
   // The answer ended where the next one begins.
@@ -2190,7 +2228,7 @@ class httplib_exchange {
     for (const auto& [name, value] : request_.headers) {
       if (!equal_names(name, "Expect")) out.headers.emplace(name, value);  // it is of framing
     }
-    send_once(*line_.client, out.headers, line_.socket, !pool_.proxy.user.empty());
+    send_once(*line_.client, out.headers, line_, !pool_.proxy.user.empty());
     out.response_handler = [this](const httplib::Response& head) { return on_head(head); };
     out.content_receiver = [this](const char* data, std::size_t size, auto, auto) { return on_body(data, size); };
     return out;
@@ -2224,6 +2262,7 @@ class httplib_exchange {
   bool inspect(const httplib::Response& head) {
     status_ = head.status;
     if (head.status < 100 || head.status > 599) return fail(fault::malformed, "the answer's HTTP status is none");
+    if (head.status < 200) return fail(fault::malformed, "an interim answer came where the final one was due");
     for (const auto& [name, value] : head.headers) {  // 0.11.4 percent-decodes values: they can have any byte
       if (!is_token(name) || has_control(value)) return fail(fault::malformed, "the answer has a header that is none");
     }
@@ -2235,7 +2274,6 @@ class httplib_exchange {
 
   // For an answer with a body: its end must be beyond doubt.
   bool inspect_framing(const httplib::Response& head) {
-    if (head.status < 200) return fail(fault::malformed, "an interim answer came where the final one was due");
     const auto coding = head.get_header_value("Transfer-Encoding");
     if (!coding.empty() && !equal_names(coding, "chunked")) return fail(fault::malformed, "unknown transfer encoding");
     const auto [first, last] = head.headers.equal_range("Content-Length");
@@ -2248,11 +2286,24 @@ class httplib_exchange {
     return true;
   }
 
+  bool has_body(const httplib::Response& head) const noexcept {
+    return !bodiless_ && head.status != 204 && request_.method != "HEAD";
+  }
+  static bool is_framed(const httplib::Response& head) {
+    return head.has_header("Content-Length") || head.has_header("Transfer-Encoding");
+  }
+  // A body that ends with the connection ends by the peer's close_notify, not because the connection broke or the
+  // watchdog cut it, which httplib takes for the end too. (Without TLS nothing tells: that is for loopback only.)
+  bool is_whole(const httplib::Response& head) {
+    if (!has_body(head) || is_framed(head)) return true;
+    return pool_.ended(line_) == connection::ending::none && (!pool_.base.tls || line_.peer_finished);
+  }
+
   http_response answer(const httplib::Response& head) {
-    const auto length = head.get_header_value("Content-Length");
-    const bool framed = !length.empty() || head.has_header("Transfer-Encoding");
-    const bool bodied = head.status >= 200 && head.status != 204 && head.status != 304 && request_.method != "HEAD";
-    ended_cleanly_ = !bodiless_ && head.version == "HTTP/1.1" && (bodied ? framed : !framed || length == "0");
+    auto closes = head.get_header_value("Connection");  // 0.11.4 knows "close" alone, in lower case
+    std::transform(closes.begin(), closes.end(), closes.begin(), lower);
+    const bool framed = has_body(head) ? is_framed(head) : request_.method != "HEAD" && !bodiless_ && !is_framed(head);
+    ended_cleanly_ = framed && head.version == "HTTP/1.1" && closes.find("close") == std::string::npos;
     http_response out{.status = head.status, .body = std::move(body_)};
     out.headers.reserve(static_cast<std::size_t>(std::distance(head.headers.begin(), head.headers.end())));
     for (const auto& [name, value] : head.headers) out.headers.push_back({name, value});
@@ -2263,7 +2314,8 @@ class httplib_exchange {
   error failure(httplib::Error code, int proxy_status) const {
     const bool unconnected = code == httplib::Error::Connection || code == httplib::Error::ConnectionTimeout;
     const bool unverified = code == httplib::Error::SSLServerVerification;  // 0.11.4's own check, stricter on case
-    const bool sent = pool_.base.tls ? line_.trusted && !unverified : !unconnected;
+    const bool may_be_sent = pool_.base.tls ? line_.trusted && !unverified : !unconnected;
+    const bool sent = line_.tells_writes ? line_.written : may_be_sent;
     const auto is = [&](errc what, std::string message) {
       return error{.code = what, .http_status = status_, .message = std::move(message), .may_have_executed = sent};
     };
@@ -2439,14 +2491,17 @@ inline result<http_response> httplib_backend::send(const http_request& request) 
   const detail::sigpipe_guard quiet;
   std::unique_ptr<detail::connection> line;
   std::optional<result<http_response>> outcome;
-  bool keep = false;
+  bool begun = false, keep = false;
   const auto failure = detail::caught([&] {
     line = pool_->take();
     detail::httplib_exchange exchange(*pool_, *line, request);
+    begun = true;
     outcome = exchange.run();
     keep = exchange.ended_cleanly();
   });
-  if (failure) return error{.code = errc::connection_failed, .message = "httplib failed: " + *failure};
+  if (failure) {
+    return error{.code = errc::connection_failed, .message = "httplib failed: " + *failure, .may_have_executed = begun};
+  }
   if (keep && line->reusable()) pool_->give_back(std::move(line));
   return *std::move(outcome);
 }

@@ -262,7 +262,7 @@ TEST_CASE("is_answer is for send alone") {
 }
 
 TEST_CASE("a slot counts from the answer on, or longer where none came") {
-  struct row {
+  struct outcome_row {
     std::string what;
     scripted_backend::step outcome;
     std::chrono::nanoseconds taken;  // how long the next call waits
@@ -279,7 +279,7 @@ TEST_CASE("a slot counts from the answer on, or longer where none came") {
       return lost(code, may_have_executed);
     };
   };
-  const std::vector<row> table{
+  const std::vector<outcome_row> table{
       {"200", answered(200), 1s},
       {"404", answered(404), 1s},
       {"500", answered(500), 1s},
@@ -291,17 +291,17 @@ TEST_CASE("a slot counts from the answer on, or longer where none came") {
       {"reset", failed(errc::connection_failed, true), 6s},
       {"canceled", failed(errc::canceled, true), 6s},
   };
-  for (const auto& [what, outcome, taken] : table) {
-    CAPTURE(what);
+  for (const auto& row : table) {
+    CAPTURE(row.what);
     fixture f;
     f.options.rate = {.requests = 1, .per = 1s, .linger = 5s};
     f.options.retry.max_attempts = 1;
     const auto rolf = f.client().user("rolf");
-    f.backend.then(outcome).answer(204, "");
+    f.backend.then(row.outcome).answer(204, "");
     static_cast<void>(rolf.get("x"));
     const auto before = manual_clock::now();
     CHECK(rolf.get("x"));
-    CHECK(manual_clock::now() - before == taken);
+    CHECK(manual_clock::now() - before == row.taken);
   }
 }
 

@@ -131,11 +131,11 @@ TEST_CASE("options that make no sense are refused by create and by exception, an
       {"no bytes for an answer", "max_response_bytes", [](client_options& o) { o.max_response_bytes = 0; }},
       {"no parse function", "parse", [](client_options& o) { o.parse = nullptr; }},
   };
-  for (const auto& [what, named, apply] : table) {
-    CAPTURE(what);
+  for (const auto& row : table) {
+    CAPTURE(row.what);
     auto options = test_options();
-    apply(options);
-    CHECK(contains(refusal(options), named));
+    row.apply(options);
+    CHECK(contains(refusal(options), row.named));
   }
 }
 
@@ -272,7 +272,8 @@ TEST_CASE("calls go below the base URL, whatever its form") {
       {"https://[::ffff:192.0.2.7]/", "https://[::ffff:192.0.2.7]/crm/contacts"},
       {"https://localhost/", "https://localhost/crm/contacts"},
       {"https://127.0.0.1:8443/", "https://127.0.0.1:8443/crm/contacts"}};
-  for (const auto& [base_url, url] : table) {
+  for (const auto& row : table) {
+    const auto &base_url = row.first, &url = row.second;
     CAPTURE(base_url);
     scripted_backend backend;
     backend.ok();
@@ -291,7 +292,8 @@ TEST_CASE("plaintext goes to loopback hosts, and only where the option allows it
       {"http://127.0.0.0/", "http://127.0.0.0/x"},           {"http://127.255.255.255/", "http://127.255.255.255/x"},
       {"http://localhost:3003/", "http://localhost:3003/x"}, {"http://LocalHost/", "http://localhost/x"},
       {"HTTP://localhost:443/", "http://localhost:443/x"},   {"http://[::1]:8080/v1", "http://[::1]:8080/v1/x"}};
-  for (const auto& [base_url, url] : table) {
+  for (const auto& row : table) {
+    const auto &base_url = row.first, &url = row.second;
     CAPTURE(base_url);
     scripted_backend backend;
     backend.ok();
@@ -316,6 +318,8 @@ TEST_CASE("no other host is taken for loopback") {
                                 "http://0.0.0.0/",
                                 "http://10.127.0.1/",
                                 "http://127.0.0.256/",
+                                "http://127.0.256.1/",
+                                "http://127.256.0.1/",
                                 "http://127.0.0.0001/",
                                 "http://127.1/",
                                 "http://127.0.0/",

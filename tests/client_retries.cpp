@@ -130,7 +130,7 @@ TEST_CASE("the backend gets the call's cancel token") {
 // --- Retries ---
 
 TEST_CASE("what is worth another attempt is tried again, by method and by what may have happened") {
-  struct row {
+  struct outcome_row {
     std::string what;
     nango::error backend_says;  // or, with code 0, the answer ...
     int status;                 // ... of this status ...
@@ -140,7 +140,7 @@ TEST_CASE("what is worth another attempt is tried again, by method and by what m
   const auto envelope = [](const std::string& type) {
     return R"({"status":"error","error_type":")" + type + R"(","error_msg":"no"})";
   };
-  const std::vector<row> table{
+  const std::vector<outcome_row> table{
       {"refused", lost(errc::connection_failed, false), 0, "", true, true},
       {"reset", lost(errc::connection_failed, true), 0, "", true, false},
       {"timed out", lost(errc::timed_out, true), 0, "", true, false},
@@ -163,15 +163,15 @@ TEST_CASE("what is worth another attempt is tried again, by method and by what m
       {"redirect", {}, 302, "", false, false},
       {"contradiction", {}, 200, "no JSON", false, false},
   };
-  for (const auto& [what, backend_says, status, body, idempotent, other] : table) {
-    CAPTURE(what);
+  for (const auto& row : table) {
+    CAPTURE(row.what);
     for (const std::string method : {"GET", "PUT", "DELETE", "POST", "PATCH", "PURGE"}) {
       CAPTURE(method);
       fixture f;
-      backend_says.code == errc{} ? f.backend.answer(status, body) : f.backend.fail(backend_says);
+      row.backend_says.code == errc{} ? f.backend.answer(row.status, row.body) : f.backend.fail(row.backend_says);
       f.backend.ok("second");
       const auto got = f.client().request(method, "x");
-      const bool again = method == "GET" || method == "PUT" || method == "DELETE" ? idempotent : other;
+      const bool again = method == "GET" || method == "PUT" || method == "DELETE" ? row.idempotent : row.other;
       CHECK(f.backend.calls() == (again ? 2 : 1));
       CHECK(got.has_value() == again);
       CHECK((got ? got->attempts : got.error().attempts) == (again ? 2 : 1));

@@ -19,6 +19,7 @@
 #include "certificates.hpp"
 #include "local_nango.hpp"
 #include "nango.hpp"
+#include "raw_tls_server.hpp"
 
 namespace {
 
@@ -489,4 +490,103 @@ TEST_CASE("any_backend shares a default backend between clients of two types") {
   REQUIRE(first.get("test/echo"));
   REQUIRE(second.get("test/echo"));
   CHECK(server.connections() == 1);
+}
+
+namespace {
+
+using then = nango_test::raw_answer::then;
+constexpr const char* ok_answer = "HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{\"status\":\"ok\",\"result\":1}\n";
+
+nango::client client_of(const nango_test::raw_tls_server& server) {
+  return nango::client({.api_key = "key",
+                        .base_url = server.base_url(),
+                        .timeout = milliseconds(1000),
+                        .retry = {.max_attempts = 1},
+                        .ca_file = server.ca_file()});
+}
+
+}  // namespace
+
+TEST_CASE("after an answer whose end is in doubt, the next call is on a new connection and gets its own answer") {
+  const auto* answer = "";
+  const char* method = "GET";
+  SUBCASE("HEAD, and an interim answer long before the final one") {
+    method = "HEAD";
+    answer = "HTTP/1.1 103 Early Hints\r\n\r\n";
+  }
+  SUBCASE("HEAD, and an interim answer before the final one") {
+    method = "HEAD";
+    answer = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n";
+  }
+  SUBCASE("HEAD with a body") {
+    method = "HEAD";
+    answer = "HTTP/1.1 200 OK\r\nContent-Length: 41\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n";
+  }
+  SUBCASE("204 with a body") {
+    answer = "HTTP/1.1 204 No Content\r\nContent-Length: 41\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n";
+  }
+  SUBCASE("surplus bytes that look like another answer") {
+    answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n";
+  }
+  const nango_test::raw_tls_server server({{answer}, {ok_answer}});
+  const auto api = client_of(server);
+  static_cast<void>(api.send(method, "first"));
+  const auto second = api.get("second");
+  REQUIRE_MESSAGE(second, second.error());
+  CHECK(*second == 1);
+  CHECK(server.requests() == 2);
+  CHECK(server.connections() == 2);
+}
+
+TEST_CASE("a body without a length ends by the peer's close_notify, and not because the connection broke") {
+  const std::string head = "HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ok\",\"result\":1}";
+  SUBCASE("closed as it should be") {
+    const nango_test::raw_tls_server server({{head, then::close}});
+    const auto answer = client_of(server).get("x");
+    REQUIRE_MESSAGE(answer, answer.error());
+    CHECK(*answer == 1);
+  }
+  SUBCASE("broken off") {
+    const nango_test::raw_tls_server server({{head, then::break_off}});
+    const auto answer = client_of(server).get("x");
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == errc::connection_failed);
+    CHECK(answer.error().may_have_executed);
+  }
+  SUBCASE("stalled until the deadline") {
+    const nango_test::raw_tls_server server({{head, then::stall}});
+    const auto answer = client_of(server).get("x");
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == errc::timed_out);
+  }
+}
+
+TEST_CASE("a POST that was read before the connection ended was sent once, and may have executed") {
+  for (const auto after : {then::close, then::quit}) {  // httplib 0.53.1 sends again, and connects anew for it
+    CAPTURE(static_cast<int>(after));
+    const nango_test::raw_tls_server server({{"", after}, {ok_answer}});
+    const auto answer = client_of(server).post("x", {{"a", 1}});
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == errc::connection_failed);
+    CHECK(answer.error().may_have_executed);
+    CHECK(answer.error().attempts == 1);
+    CHECK(server.requests() == 1);
+  }
+}
+
+TEST_CASE("an answer that is not sound HTTP is malformed") {
+  for (const std::string answer :
+       {"HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 600 High\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n{}\n\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: -3\r\n\r\n{}\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: other\r\nContent-Length: 3\r\n\r\n{}\n",
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n{}\n"}) {
+    CAPTURE(answer);
+    const nango_test::raw_tls_server server({{answer, then::close}});
+    const auto read = client_of(server).get("x");
+    REQUIRE_FALSE(read);
+    const bool refused = read.error().code == errc::malformed_response || read.error().code == errc::connection_failed;
+    CHECK_MESSAGE(refused, read.error());
+    CHECK(read.error().may_have_executed);
+  }
 }

@@ -216,6 +216,18 @@ TEST_CASE("a result is made from whatever its type is made from") {
   REQUIRE(object.has_value());
 }
 
+TEST_CASE("an error is the result's error, even if its type could be made from one") {
+  struct report {
+    report(error e_) : e(std::move(e_)) {}  // NOLINT(google-explicit-constructor): it has to be implicit here
+    error e;
+  };
+  check_failure(result<report>(failure()));
+  error lvalue = failure();
+  check_failure(result<report>(lvalue));
+  check_failure(result<report>(std::as_const(lvalue)));
+  check_failure(result<std::optional<error>>(lvalue));
+}
+
 TEST_CASE("a value goes into a result without a copy") {
   const result<traveler> moved = traveler();
   CHECK(moved->copies == 0);
@@ -615,9 +627,10 @@ TEST_CASE("functions get the value as the result is: to be changed, only to be r
     const auto& constant = r;
     CHECK(constant.and_then([&](const traveler& t) { return result<bool>(&t == &*r); }).value());
     CHECK(constant.transform([&](const traveler& t) { return &t == &*r; }).value());
-    using seen =
-        decltype(constant.transform([](auto& t) { return std::is_const_v<std::remove_reference_t<decltype(t)>>; }));
-    CHECK(std::is_same_v<seen, result<bool>>);
+    const auto is_constant = [](auto& t) { return std::is_const_v<std::remove_reference_t<decltype(t)>>; };
+    CHECK(*constant.transform(is_constant));
+    CHECK(*constant.and_then([&](auto& t) { return result<bool>(is_constant(t)); }));
+    CHECK_FALSE(*r.transform(is_constant));
   }
   SUBCASE("an rvalue, moved") {
     CHECK(std::move(r).and_then([](traveler t) { return result<int>(t.copies); }).value() == 0);
@@ -670,10 +683,24 @@ TEST_CASE("a pointer to a member function serves as a function") {
   CHECK(*r.transform(&number::twice) == 8);
 }
 
-TEST_CASE("functions that cannot be copied and those that change themselves serve as functions") {
-  const result<int> r = 1;
+TEST_CASE("functions that cannot be copied serve as functions") {
+  const result<int> r = 1, failed = failure();
+  const result<void> nothing;
   CHECK(*r.transform([p = std::make_unique<int>(2)](int n) { return n + *p; }) == 3);
-  auto counter = [n = 0](int) mutable { return ++n; };
-  CHECK(*r.transform(counter) == 1);
-  CHECK(*r.transform(counter) == 2);  // the very counter, not a copy
+  CHECK(*r.and_then([p = std::make_unique<int>(2)](int n) -> result<int> { return n + *p; }) == 3);
+  CHECK(*failed.or_else([p = std::make_unique<int>(2)](const error& e) -> result<int> { return e.attempts + *p; }) ==
+        5);
+  CHECK(*nothing.transform([p = std::make_unique<int>(2)] { return *p; }) == 2);
+  CHECK(*nothing.and_then([p = std::make_unique<int>(2)]() -> result<int> { return *p; }) == 2);
+}
+
+TEST_CASE("a function that changes itself is called itself, not a copy of it") {
+  auto count = [n = 0](auto&&...) mutable { return result<int>(++n); };
+  const result<int> r = 1, failed = failure();
+  const result<void> nothing;
+  CHECK(**r.transform(count) == 1);
+  CHECK(*r.and_then(count) == 2);
+  CHECK(*failed.or_else(count) == 3);
+  CHECK(**nothing.transform(count) == 4);
+  CHECK(*nothing.and_then(count) == 5);
 }
