@@ -612,6 +612,13 @@ concept json_body = std::constructible_from<json, const Body&> &&
                     (std::same_as<Body, json> || std::same_as<Body, std::nullptr_t> ||
                      !std::convertible_to<const Body&, std::string_view>);  // say json::parse(text) or json(text)
 
+/// A backend that a client can make by itself: from the options, or by a static create() that returns a result.
+template <class B>
+concept made_from_options =
+    std::constructible_from<B, const client_options&> || requires(const client_options& options) {
+      { B::create(options) } -> std::same_as<result<B>>;
+    };
+
 /// The client. A handle: copies and user() handles share connections, limiter and options, and keep them alive. Every
 /// const member may be called from many threads at once. Calls throw only what your own code throws: on_attempt, parse,
 /// a backend or a limiter of yours, and a from_json of yours where that is no std::exception.
@@ -620,7 +627,9 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 
  public:
   /// Throws exception(invalid_argument) where the options make no sense (with exceptions off: std::abort).
-  explicit basic_client(client_options options) : basic_client(create(std::move(options)).value()) {}
+  explicit basic_client(client_options options)
+    requires made_from_options<Backend>
+      : basic_client(create(std::move(options)).value()) {}
   basic_client(client_options options, Backend backend)
       : basic_client(create(std::move(options), std::move(backend)).value()) {}
   basic_client(client_options options, Backend backend, Limiter limiter)
@@ -630,7 +639,11 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   ~basic_client() = default;
 
   /// The same without throwing.
-  static result<basic_client> create(client_options options) { return wrap(core::make(std::move(options))); }
+  static result<basic_client> create(client_options options)
+    requires made_from_options<Backend>
+  {
+    return wrap(core::make(std::move(options)));
+  }
   static result<basic_client> create(client_options options, Backend backend) {
     return wrap(core::make(std::move(options), std::move(backend)));
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -583,4 +584,10 @@ TEST_CASE("a refused call does not reach the observer") {
   call_refusal(api, {.timeout = 0ms});
   call_refusal(api.user(""), {});
   CHECK(observed == 0);
+}
+
+TEST_CASE("a client makes its backend from the options only where the backend can be made so") {
+  using client = nango::basic_client<nango::any_backend>;
+  CHECK_FALSE(std::constructible_from<client, client_options>);
+  CHECK(std::constructible_from<client, client_options, nango::any_backend>);
 }
