@@ -512,7 +512,9 @@ using query = std::vector<param>;
 
 /// Joins segments to a path and percent-encodes each: path("crm", "contacts", id). A call with a path that has an
 /// empty, `.` or `..` segment is refused, so path("crm", "contacts", "") never lists everything.
-template <std::convertible_to<std::string_view>... Segments> std::string path(const Segments&... segments);
+template <std::convertible_to<std::string_view>... Segments>
+  requires(!std::same_as<Segments, std::nullptr_t> && ...)
+std::string path(const Segments&... segments);
 
 /// An environment variable's value; "" where it is not set. Not to be called while another thread changes the
 /// environment.
@@ -2413,7 +2415,9 @@ inline bool steady_clock::wait_until(std::condition_variable& wake, std::unique_
 
 // --- Paths and queries ----------------------------------------------------------------------------------------------
 
-template <std::convertible_to<std::string_view>... Segments> std::string path(const Segments&... segments) {
+template <std::convertible_to<std::string_view>... Segments>
+  requires(!std::same_as<Segments, std::nullptr_t> && ...)
+std::string path(const Segments&... segments) {
   std::string joined;
   bool first = true;
   [[maybe_unused]] const auto add = [&](std::string_view segment) {

@@ -591,3 +591,28 @@ TEST_CASE("a client makes its backend from the options only where the backend ca
   CHECK_FALSE(std::constructible_from<client, client_options>);
   CHECK(std::constructible_from<client, client_options, nango::any_backend>);
 }
+
+TEST_CASE("a space at an end of what goes into a header is refused, and nothing is sent") {
+  for (const std::string text : {" a", "a ", " "}) {
+    CAPTURE(text);
+    auto options = test_options();
+    options.api_key = text;
+    CHECK(contains(refusal(options), "api_key"));
+    options = test_options();
+    options.user_token = text;
+    CHECK(contains(refusal(options), "user_token"));
+    options = test_options();
+    options.user_agent = text;
+    CHECK(contains(refusal(options), "user_agent"));
+
+    scripted_backend backend;
+    const test_client api(test_options(), backend);
+    for (const auto& refused :
+         {api.user(text).request("GET", "x"), api.request("GET", "x", {}, {.headers = {{"X-Extra", text}}})}) {
+      REQUIRE_FALSE(refused);
+      CHECK(refused.error().code == errc::invalid_argument);
+    }
+    CHECK(api.send("POST", "x", {}, "body", text).error().code == errc::invalid_argument);
+    CHECK(backend.calls() == 0);
+  }
+}

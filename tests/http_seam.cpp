@@ -338,3 +338,10 @@ TEST_CASE("a client over any_backend calls through it, with the call's cancellat
   CHECK_FALSE(canceled_before);
   CHECK(canceled_after);
 }
+
+TEST_CASE("a cancel_source that was moved from is still a copy of the same source") {
+  nango::cancel_source first;
+  const auto second = std::move(first);
+  first.cancel();  // NOLINT(bugprone-use-after-move): what this case is about
+  CHECK(second.token().canceled());
+}

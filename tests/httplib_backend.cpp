@@ -522,6 +522,9 @@ TEST_CASE("after an answer whose end is in doubt, the next call is on a new conn
     method = "HEAD";
     answer = "HTTP/1.1 200 OK\r\nContent-Length: 41\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n";
   }
+  SUBCASE("the server says that it closes, in its own spelling") {
+    answer = "HTTP/1.1 200 OK\r\nConnection: keep-alive, Close\r\nContent-Length: 3\r\n\r\n{}\n";
+  }
   SUBCASE("204 with a body") {
     answer = "HTTP/1.1 204 No Content\r\nContent-Length: 41\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n";
   }

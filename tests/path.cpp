@@ -451,3 +451,11 @@ TEST_CASE("an environment variable that is not set is an empty text, one that is
   const char* const search_path = std::getenv("PATH");
   CHECK(nango::env("PATH") == (search_path != nullptr ? search_path : ""));
 }
+
+TEST_CASE("a null pointer to a value is an empty value, and is no segment") {
+  const char* const unset = nullptr;
+  CHECK(nango::param("a", unset).value.empty());
+  const auto takes = [](auto segment) { return requires { nango::path("a", segment); }; };
+  CHECK(takes("b"));
+  CHECK_FALSE(takes(nullptr));
+}
