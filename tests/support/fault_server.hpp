@@ -1,0 +1,386 @@
+// A server on a free loopback port that misbehaves as it is told, over TLS or plain TCP. It stands directly on OpenSSL
+// and sockets: a server library would mend the faults.
+#ifndef NANGO_TESTS_FAULT_SERVER_HPP
+#define NANGO_TESTS_FAULT_SERVER_HPP
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "certificates.hpp"
+
+namespace nango_test {
+
+/// When the server departs from what it should do.
+enum class moment {
+  accept,     ///< The connection is there, and not a byte of it was read.
+  handshake,  ///< Half of the server's first flight is out.
+  head,       ///< The first bytes of a request are in, the others stay unread.
+  request,    ///< A whole request is in.
+};
+
+/// How an act ends.
+enum class ending {
+  keep,         ///< With the next request on the same connection.
+  close,        ///< With a close_notify, where there is TLS, and a FIN.
+  break_off,    ///< With a FIN alone.
+  reset,        ///< With an RST.
+  stall,        ///< With silence and without reading on, until the client goes away.
+  drip,         ///< With `rest`, a byte each 100 ms (in the handshake: with its second half), then silence.
+  flood,        ///< With `rest`, again and again, until the client goes away.
+  renegotiate,  ///< With a renegotiation (TLS 1.2); `rest` is sent if that succeeds, then it is closed.
+};
+
+/// What the server does at one moment.
+struct act {
+  moment at = moment::request;
+  std::string bytes{};  ///< Sent as they are; not in the handshake, nor before it.
+  std::string rest{};   ///< See ending.
+  ending then = ending::keep;
+};
+
+/// An envelope whose result is `result`, a JSON text, in a sound answer.
+inline std::string sound_answer(const std::string& result) {
+  const auto body = R"({"status":"ok","result":)" + result + "}";
+  return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n\r\n" + body;
+}
+
+/// Answers soundly: the result is the target of the request, "/v1/x?y=z".
+inline act answer_soundly(std::string_view request) {
+  const auto begin = request.find(' ') + 1;
+  return {.bytes = sound_answer('"' + std::string(request.substr(begin, request.find(' ', begin) - begin)) + '"')};
+}
+
+/// Whether the server's port takes connections.
+enum class entrance {
+  open,
+  refuses,
+  full,  ///< Nobody answers a connect.
+};
+
+struct fault_server_options {
+  bool tls = true;
+  std::deque<act> script{};  ///< One act after the other, whatever the connection.
+  std::function<act(std::string_view request)> afterwards = answer_soundly;  ///< When the script is at its end.
+  std::function<void(SSL_CTX*)> configure{};  ///< Certificate and versions; empty: a sound certificate of ca_file().
+  entrance door = entrance::open;
+};
+
+/// Serves each connection on a thread of its own. Its members may be called from many threads at once.
+class fault_server {
+ public:
+  explicit fault_server(fault_server_options options) : options_(std::move(options)) {
+    if (options_.configure) {
+      options_.configure(context_.get());
+    } else {
+      SSL_CTX_use_certificate(context_.get(), certificate_.x509());
+      SSL_CTX_use_PrivateKey(context_.get(), certificate_.key());
+    }
+    take_port();
+    if (options_.door == entrance::full) fill_queue();
+    if (options_.door == entrance::open) open();
+  }
+  explicit fault_server(std::deque<act> script, bool tls = true)
+      : fault_server(fault_server_options{.tls = tls, .script = std::move(script)}) {}
+  ~fault_server() {
+    stopping_ = true;
+    ::shutdown(listener_, SHUT_RDWR);
+    if (acceptor_.joinable()) acceptor_.join();
+    {
+      const std::lock_guard lock(mutex_);
+      for (const int fd : open_) ::shutdown(fd, SHUT_RDWR);
+    }
+    for (auto& thread : threads_) thread.join();
+    for (const int fd : fillers_) ::close(fd);
+    ::close(listener_);
+  }
+  fault_server(const fault_server&) = delete;
+  fault_server& operator=(const fault_server&) = delete;
+
+  /// From now on connections are accepted, whatever door it began with.
+  void open() {
+    if (::listen(listener_, 128) != 0) throw std::runtime_error("cannot listen");
+    acceptor_ = std::thread([this] { accept_all(); });
+  }
+
+  int port() const { return port_; }
+  std::string base_url(const std::string& host = "127.0.0.1") const {
+    return (options_.tls ? "https://" : "http://") + host + ':' + std::to_string(port_) + "/v1/";
+  }
+  /// What to trust. (A server with certificates of the test's own is trusted by the test's own file.)
+  const std::string& ca_file() const { return ca_file_.path(); }
+
+  /// Connections that were accepted.
+  int connections() const { return connections_; }
+  /// Connections that are open now.
+  std::size_t open_connections() const {
+    const std::lock_guard lock(mutex_);
+    return open_.size();
+  }
+  /// Requests of which a byte came in.
+  int started() const { return started_; }
+  /// Requests that came in whole.
+  std::vector<std::string> requests() const {
+    const std::lock_guard lock(mutex_);
+    return requests_;
+  }
+  /// Acts of the script that were not played.
+  std::size_t acts_left() const {
+    const std::lock_guard lock(mutex_);
+    return options_.script.size();
+  }
+
+ private:
+  using tls_pointer = std::unique_ptr<SSL, decltype(&SSL_free)>;
+
+  // One connection as its thread sees it.
+  struct channel {
+    int fd;
+    SSL* tls;  // null: plain
+
+    int read(char* data, int size) const {
+      return tls != nullptr ? SSL_read(tls, data, size) : static_cast<int>(::recv(fd, data, size, 0));
+    }
+    bool write(std::string_view data) const {
+      if (tls != nullptr && !data.empty()) {
+        return SSL_write(tls, data.data(), static_cast<int>(data.size())) == static_cast<int>(data.size());
+      }
+      return send_all(fd, data);
+    }
+  };
+
+  static bool send_all(int fd, std::string_view data) {
+    while (!data.empty()) {
+      const auto sent = ::send(fd, data.data(), data.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      data.remove_prefix(static_cast<std::size_t>(sent));
+    }
+    return true;
+  }
+  // False: the client sent something, or went away, before the time was over.
+  static bool quiet_for(int fd, int ms) {
+    pollfd entry{fd, POLLIN, 0};
+    return ::poll(&entry, 1, ms) == 0;
+  }
+
+  void take_port() {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+        ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+      throw std::runtime_error("no loopback port");
+    }
+    port_ = ntohs(address.sin_port);
+  }
+  void fill_queue() {  // it takes one or two; the kernel drops what comes after
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(port_));
+    if (::listen(listener_, 0) != 0) throw std::runtime_error("cannot listen");
+    for (int i = 0; i < 4; ++i) {
+      fillers_.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      ::connect(fillers_.back(), reinterpret_cast<sockaddr*>(&address), sizeof(address));
+    }
+  }
+
+  void accept_all() {
+    for (const int fd : std::exchange(fillers_, {})) ::close(fd);
+    for (;;) {
+      const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      if (fd < 0) return;
+      ++connections_;
+      const std::lock_guard lock(mutex_);
+      if (stopping_) {
+        ::close(fd);
+        return;
+      }
+      open_.push_back(fd);
+      threads_.emplace_back([this, fd] { serve(fd); });
+    }
+  }
+  void serve(int fd) {
+    sigset_t sigpipe;
+    sigemptyset(&sigpipe);
+    sigaddset(&sigpipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &sigpipe, nullptr);
+    const bool resets = converse(fd);
+    ERR_clear_error();
+    const std::lock_guard lock(mutex_);
+    open_.erase(std::find(open_.begin(), open_.end(), fd));
+    const linger at_once{1, 0};
+    if (resets) ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    ::close(fd);
+  }
+
+  // True: it ends with an RST.
+  bool converse(int fd) {
+    const act first = take_early();
+    if (first.at == moment::accept) return play(first, {fd, nullptr});
+    const tls_pointer tls(options_.tls ? SSL_new(context_.get()) : nullptr, SSL_free);
+    if (tls && !shake_hands(fd, tls.get(), first)) return first.at == moment::handshake && first.then == ending::reset;
+    const channel to{fd, tls.get()};
+    for (;;) {
+      std::string request;
+      if (!read_more(to, request)) return false;
+      ++started_;
+      auto next = take();
+      if (!next || next->at == moment::request) {
+        if (!read_rest(to, request)) return false;
+        const std::lock_guard lock(mutex_);
+        requests_.push_back(request);
+      }
+      if (!next) next = std::make_unique<act>(options_.afterwards(request));
+      if (next->then != ending::keep) return play(*next, to);
+      if (!to.write(next->bytes)) return false;
+    }
+  }
+
+  // The next act, if it is one of the connection rather than of a request.
+  act take_early() {
+    const std::lock_guard lock(mutex_);
+    auto& script = options_.script;
+    if (script.empty() || script.front().at > moment::handshake) return {};
+    const auto first = std::move(script.front());
+    script.pop_front();
+    return first;
+  }
+  std::unique_ptr<act> take() {
+    const std::lock_guard lock(mutex_);
+    if (options_.script.empty()) return nullptr;
+    auto next = std::make_unique<act>(std::move(options_.script.front()));
+    options_.script.pop_front();
+    return next;
+  }
+
+  static bool read_more(const channel& from, std::string& request) {
+    char data[16];
+    const int got = from.read(data, sizeof(data));
+    if (got > 0) request.append(data, static_cast<std::size_t>(got));
+    return got > 0;
+  }
+  static bool read_rest(const channel& from, std::string& request) {
+    char data[16 * 1024];
+    for (;;) {
+      const auto end = request.find("\r\n\r\n");
+      const auto field = request.find("Content-Length: ");
+      const auto length = field < end ? std::stoul(request.substr(field + 16)) : 0;
+      if (end != std::string::npos && request.size() >= end + 4 + length) return true;
+      const int got = from.read(data, sizeof(data));
+      if (got <= 0) return false;
+      request.append(data, static_cast<std::size_t>(got));
+    }
+  }
+
+  // What TLS wants to send goes to memory first, so that half of it can be held back.
+  bool shake_hands(int fd, SSL* tls, const act& plan) {
+    BIO* out = BIO_new(BIO_s_mem());
+    SSL_set_bio(tls, BIO_new_socket(fd, BIO_NOCLOSE), out);
+    ::fcntl(fd, F_SETFL, O_NONBLOCK);
+    int done = 0;
+    for (bool wants_more = true; wants_more && done != 1;) {
+      done = SSL_accept(tls);
+      wants_more = done != 1 && SSL_get_error(tls, done) == SSL_ERROR_WANT_READ;
+      char* bytes = nullptr;
+      const auto size = static_cast<std::size_t>(BIO_get_mem_data(out, &bytes));
+      const std::string flight(bytes, size);
+      static_cast<void>(BIO_reset(out));
+      pollfd entry{fd, POLLOUT, 0};
+      if (!flight.empty()) ::poll(&entry, 1, -1);
+      if (!flight.empty() && plan.at == moment::handshake) {
+        send_all(fd, std::string_view(flight).substr(0, size / 2));
+        act second_half = plan;
+        second_half.rest = flight.substr(size / 2);
+        play(second_half, {fd, nullptr});
+        return false;
+      }
+      if (!send_all(fd, flight)) return false;
+      entry.events = POLLIN;
+      if (wants_more) ::poll(&entry, 1, -1);
+    }
+    ::fcntl(fd, F_SETFL, 0);
+    SSL_set_fd(tls, fd);
+    return done == 1;
+  }
+
+  // Plays an act that ends the connection. True: with an RST.
+  bool play(const act& what, const channel& to) {
+    if (!to.write(what.bytes)) return false;
+    switch (what.then) {
+      case ending::close:
+        if (to.tls != nullptr) SSL_shutdown(to.tls);
+        break;
+      case ending::reset: return true;
+      case ending::drip: drip(what.rest, to); [[fallthrough]];
+      case ending::stall: wait_for_end(to.fd); break;
+      case ending::flood:
+        while (!stopping_ && to.write(what.rest)) {
+        }
+        break;
+      case ending::renegotiate: renegotiate(what.rest, to); break;
+      case ending::keep:
+      case ending::break_off: break;
+    }
+    return false;
+  }
+  static void drip(const std::string& text, const channel& to) {
+    for (const char& byte : text) {
+      if (!to.write({&byte, 1}) || !quiet_for(to.fd, 100)) return;
+    }
+  }
+  static void wait_for_end(int fd) {
+    pollfd entry{fd, POLLRDHUP, 0};
+    ::poll(&entry, 1, -1);
+  }
+  static void renegotiate(const std::string& rest, const channel& to) {
+    char byte = 0;
+    if (SSL_renegotiate(to.tls) != 1 || SSL_do_handshake(to.tls) != 1) return;  // a HelloRequest is out
+    SSL_read(to.tls, &byte, 1);                                                 // this does the handshake, or fails
+    if (SSL_renegotiate_pending(to.tls) == 0) to.write(rest);
+    SSL_shutdown(to.tls);
+  }
+
+  fault_server_options options_;
+  mutable std::mutex mutex_{};
+  std::vector<std::string> requests_{};
+  std::vector<int> open_{};
+  std::vector<std::thread> threads_{};
+  std::atomic<int> connections_ = 0, started_ = 0;
+  std::atomic<bool> stopping_ = false;
+  const certificate authority_ = make_authority();
+  const certificate certificate_{certificate_options{}, authority_};
+  const temporary_file ca_file_{authority_.pem()};
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context_{SSL_CTX_new(TLS_server_method()), SSL_CTX_free};
+  int listener_ = -1;
+  int port_ = 0;
+  std::vector<int> fillers_{};
+  std::thread acceptor_{};
+};
+
+}  // namespace nango_test
+
+#endif
