@@ -1959,6 +1959,9 @@ struct connection {
   bool handshake_began = false;  // so TCP is connected
   bool trusted = false;          // the handshake is done, with a trusted certificate for the host
   bool peer_finished = false;    // it sent a close_notify: what came before is whole
+  bool lost = false;             // the socket's stream ended or failed
+  bool over = false;             // TLS's did, by a close_notify or a fatal alert
+  std::size_t overhead = 0;      // bytes that came since httplib last handed something on
   bool tells_writes = false;     // by httplib's header writer, so that `written` is the truth
   bool written = false;          // a byte of this request may have been sent
   long verdict = X509_V_OK;
@@ -1992,6 +1995,7 @@ void send_once(Client& client, httplib::Headers& fields, connection& line, bool 
     client.set_header_writer([&line](auto& stream, auto& head) -> ssize_t {
       const bool is_request = head.count("Expect") != 0;  // else it is the CONNECT to a proxy
       if (is_request && std::exchange(line.written, true)) {
+        line.lost = true;
         line.socket.shut_down();  // or httplib waits for an answer
         return -1;
       }
@@ -2006,6 +2010,15 @@ void send_once(Client& client, httplib::Headers& fields, connection& line, bool 
   } else {
     if (has_proxy_user) fields.emplace("Proxy-Authorization", "");  // 0.11.4: keeps it from adding the proxy's
   }
+}
+
+// 0.11.4 takes whatever follows a chunk for the end of the body: look at it first. (Its plain connections read ahead.)
+template <class Client> bool is_chunk_closed(const Client&, SSL* ssl) {
+  char next[] = "\r\n";
+  if constexpr (!requires(Client& client) { client.set_header_writer(nullptr); }) {
+    if (ssl != nullptr) SSL_peek(ssl, next, 2);  // where that fails, so does httplib
+  }
+  return std::string_view(next) == "\r\n";
 }
 
 // The idle connections, and the one thread that ends what takes too long.
@@ -2085,6 +2098,7 @@ class httplib_pool {
   }
 
  private:
+  static constexpr std::size_t max_overhead = std::size_t{128} << 10;  // a head, mostly
   static constexpr std::size_t max_idle = 64;
   static constexpr std::chrono::seconds max_idle_time{50};  // the hosted server closes after 61 s
   static bool is_stale(const connection& line, time_point now) noexcept {
@@ -2140,21 +2154,39 @@ class httplib_pool {
     const std::unique_lock lock(mutex_);
     line.socket.reset(fd);
     line.ssl = nullptr;
-    line.handshake_began = line.trusted = line.peer_finished = false;
+    line.handshake_began = line.trusted = line.peer_finished = line.lost = line.over = false;
     line.verdict = X509_V_OK;
     line.refusal.clear();
+  }
+
+  // TLS read from the socket, or wrote to it.
+  static long on_transfer(BIO* socket, int operation, const char*, std::size_t, int, long, int done, std::size_t* size) {
+    auto& line = *reinterpret_cast<connection*>(BIO_get_callback_arg(socket));
+    const bool reads = operation == (BIO_CB_READ | BIO_CB_RETURN);
+    if (!reads && operation != (BIO_CB_WRITE | BIO_CB_RETURN)) return done;
+    if (done > 0 && reads) line.overhead += *size;
+    if (line.overhead > max_overhead) {
+      line.socket.shut_down();
+    } else if (done <= 0 && BIO_should_retry(socket) == 0) {
+      line.lost = true;
+    }
+    return done;
   }
 
   void on_tls(connection& line, const SSL* ssl, int where, int value) {
     const bool alert = (where & SSL_CB_ALERT) != 0;
     const bool closes = alert && (value & 0xff) == SSL_AD_CLOSE_NOTIFY;
-    if (closes && (where & SSL_CB_READ) != 0) line.peer_finished = true;
+    if (closes && (where & SSL_CB_READ) != 0) line.peer_finished = line.over = true;
+    if (alert && (value >> 8) == SSL3_AL_FATAL) line.over = true;
     if (line.trusted) return;  // tickets and alerts after the handshake do not matter here
     if (!std::exchange(line.handshake_began, true)) {
       line.ssl = const_cast<SSL*>(ssl);
+      BIO_set_callback_arg(SSL_get_rbio(ssl), reinterpret_cast<char*>(&line));
+      BIO_set_callback_ex(SSL_get_rbio(ssl), on_transfer);
       const std::unique_lock lock(mutex_);
       line.limit = line.deadline;  // connected: the connect timeout is over
     }
+    if (line.lost) return;  // OpenSSL blames the handshake for it
     if (alert && !closes) line.refusal = SSL_alert_desc_string_long(value);
     const auto code = ERR_peek_error();  // not each refusal sends an alert
     if (line.refusal.empty() && ERR_GET_LIB(code) == ERR_LIB_SSL &&
@@ -2208,6 +2240,7 @@ class httplib_exchange {
  public:
   httplib_exchange(httplib_pool& pool, connection& line, const http_request& request)
       : pool_(pool), line_(line), request_(request) {
+    line_.overhead = 0;
     pool_.start(line_, request_);
     ERR_clear_error();  // SSL_get_error would take what other code left there for its own
   }
@@ -2245,7 +2278,12 @@ class httplib_exchange {
     }
     send_once(*line_.client, out.headers, line_, !pool_.proxy.user.empty());
     out.response_handler = [this](const httplib::Response& head) { return on_head(head); };
-    out.content_receiver = [this](const char* data, std::size_t size, auto, auto) { return on_body(data, size); };
+    out.content_receiver = [this](const char* data, std::size_t size, auto offset, auto total) {
+      if (!on_body(data, size) || !chunked_) return fault_ == fault::none;
+      if (total - offset - size > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
+      if (offset + size < total || is_chunk_closed(*line_.client, line_.ssl)) return true;
+      return fail(fault::malformed, "the answer has a chunk that is none");
+    };
     return out;
   }
 
@@ -2257,6 +2295,7 @@ class httplib_exchange {
 
   // Called before a body is read. False: httplib gives up.
   bool on_head(const httplib::Response& head) {
+    line_.overhead = 0;
     if (!inspect(head) || !inspect_framing(head)) return false;
     bodiless_ = head.status == 304;  // 0.11.4 would read until the peer closes
     if (bodiless_) return false;
@@ -2269,6 +2308,7 @@ class httplib_exchange {
 
   // Must not throw: httplib would not clean up.
   bool on_body(const char* data, std::size_t size) {
+    line_.overhead = 0;
     if (size > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
     const auto failure = caught([&] { body_.append(data, size); });
     return !failure || fail(fault::too_large);  // for the memory
@@ -2290,6 +2330,7 @@ class httplib_exchange {
   // For an answer with a body: its end must be beyond doubt.
   bool inspect_framing(const httplib::Response& head) {
     const auto coding = head.get_header_value("Transfer-Encoding");
+    chunked_ = !coding.empty();
     if (!coding.empty() && !equal_names(coding, "chunked")) return fail(fault::malformed, "unknown transfer encoding");
     const auto [first, last] = head.headers.equal_range("Content-Length");
     for (auto it = first; it != last; ++it) {
@@ -2345,6 +2386,9 @@ class httplib_exchange {
     if (ended == connection::ending::deadline) {
       return is(errc::connection_failed, "no connection to " + host + " within client_options::connect_timeout");
     }
+    // httplib stopped reading although there was more to come. (Without TLS nothing tells.)
+    const bool unreadable = line_.ssl != nullptr && !line_.lost && !line_.over && code != httplib::Error::Write;
+    if (sent && unreadable) return is(errc::malformed_response, "the answer of " + host + " is no sound HTTP");
     if (sent) return is(errc::connection_failed, "the connection to " + host + " broke before the whole answer came");
     if (line_.handshake_began) return tls_failure(unverified);
     if (pool_.proxy.port == 0) {
@@ -2373,6 +2417,7 @@ class httplib_exchange {
   fault fault_ = fault::none;
   std::string why_{};
   bool bodiless_ = false;
+  bool chunked_ = false;
   bool ended_cleanly_ = false;
 };
 #endif

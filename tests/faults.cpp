@@ -1,0 +1,176 @@
+// Default backend: each fault of the wire ends a call with the right error, in time, and with nothing sent twice.
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "fault_server.hpp"
+#include "faults.hpp"
+#include "nango.hpp"
+
+namespace {
+
+using nango::errc;
+using nango_test::ending;
+using nango_test::entrance;
+using nango_test::fault;
+using nango_test::fault_server;
+using nango_test::moment;
+using nango_test::verdict;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr milliseconds patience{2000}, margin{2000};
+#else
+constexpr milliseconds patience{400}, margin{250};
+#endif
+constexpr bool is_0_11_4 = std::string_view(CPPHTTPLIB_VERSION) == "0.11.4";
+
+nango::client_options options_for(const fault_server& server) {
+  return {.api_key = "key",
+          .base_url = server.base_url(),
+          .timeout = patience,
+          .retry = {.max_attempts = 1},
+          .max_response_bytes = std::size_t{1} << 20,
+          .ca_file = server.ca_file(),
+          .allow_plaintext_loopback = true};
+}
+
+std::optional<errc> code_of(verdict end) {
+  switch (end) {
+    case verdict::broken: return errc::connection_failed;
+    case verdict::malformed: return errc::malformed_response;
+    case verdict::too_large: return errc::response_too_large;
+    case verdict::late: return errc::timed_out;
+    case verdict::answer: break;
+  }
+  return std::nullopt;
+}
+
+void check_outcome(const fault& row, bool tls, const nango::result<nango::http_response>& outcome) {
+  const auto expected = code_of(row.end);
+  if (!expected) {
+    CHECK_MESSAGE(outcome, outcome.error());
+    if (!outcome) return;
+    CHECK(outcome->status == row.status);
+    CHECK(outcome->body == row.body);
+    return;
+  }
+  CHECK_FALSE(outcome);
+  if (outcome) return;
+  const auto& e = outcome.error();
+  // Without TLS nothing tells what httplib could not read from what broke.
+  const bool as_expected =
+      e.code == *expected || (!tls && row.end == verdict::malformed && e.code == errc::connection_failed);
+  CHECK_MESSAGE(as_expected, e);
+  const bool may_be_unsent = !tls && row.script.size() == 1 && row.script.front().at == moment::accept;
+  if (!may_be_unsent) CHECK(e.may_have_executed == !row.before_the_request(tls));
+  CHECK(e.attempts == 1);
+}
+
+void meet(const fault& row, bool tls, std::string_view method) {
+  CAPTURE(row.name);
+  CAPTURE(tls);
+  CAPTURE(method);
+  auto script = row.script;
+  if (row.connected) script.push_front({.bytes = nango_test::sound_answer("0")});
+  fault_server server({.tls = tls, .script = script, .door = row.door});
+  const nango::client api(options_for(server));
+  if (row.connected) REQUIRE(api.get("first"));
+
+  const auto began = steady_clock::now();
+  const auto outcome = api.send(method, "fault", {}, method == "POST" ? R"({"a":1})" : "");
+  CHECK(steady_clock::now() - began < patience + margin);
+  check_outcome(row, tls, outcome);
+  CHECK(server.acts_left() == 0);
+  CHECK(server.started() <= (row.connected ? 2 : 1));
+
+  if (row.door != entrance::open) server.open();
+  const bool closes = row.end == verdict::answer && row.script.back().then != ending::keep;
+  while (closes && server.open_connections() != 0) std::this_thread::sleep_for(milliseconds(1));
+  for (const auto* next : {"GET", "POST"}) {
+    const auto sound = api.request_json(next, "next", {}, {}, {.timeout = milliseconds(5000)});
+    REQUIRE_MESSAGE(sound, sound.error());
+    CHECK(sound->result == "/v1/next");
+  }
+}
+
+}  // namespace
+
+TEST_CASE("each fault gives the right error, in time, is met once, and leaves the client usable") {
+  for (const bool tls : {true, false}) {
+    for (const auto& row : nango_test::all_faults(is_0_11_4)) {
+      if (!tls && row.tls_only) continue;
+      if (row.method.empty()) {
+        meet(row, tls, "GET");
+        meet(row, tls, "POST");
+      } else {
+        meet(row, tls, row.method);
+      }
+    }
+  }
+}
+
+TEST_CASE("with retries on, a POST still reaches the server once at most") {
+  for (const auto& row : nango_test::all_faults(is_0_11_4)) {
+    if (row.end != verdict::broken && row.end != verdict::malformed) continue;
+    CAPTURE(row.name);
+    auto script = row.script;
+    if (row.connected) script.push_front({.bytes = nango_test::sound_answer("0")});
+    fault_server server({.script = script, .door = row.door});
+    auto options = options_for(server);
+    options.timeout = milliseconds(5000);
+    options.retry = {.base_delay = milliseconds(1)};
+    const nango::client api(options);
+    if (row.connected) REQUIRE(api.get("first"));
+    const auto sent = api.post("fault", {{"a", 1}});
+    // Where nothing was sent it is tried again, and the fault is met once only.
+    CHECK(sent.has_value() == (row.before_the_request(true) && row.door == entrance::open));
+    CHECK(server.started() <= (row.connected ? 2 : 1));
+  }
+}
+
+TEST_CASE("a redirect comes as it is and is not followed, wherever it leads") {
+  fault_server elsewhere({}, true), in_the_clear({}, false);
+  const auto here = [](const std::string& url) { return url + "v1/secret"; };
+  for (const auto* status : {"301", "302", "303", "307", "308"}) {
+    for (const auto& target : {here(elsewhere.base_url()), here(elsewhere.base_url("localhost")),
+                               here(in_the_clear.base_url()), std::string("/v1/secret")}) {
+      CAPTURE(status);
+      CAPTURE(target);
+      fault_server server({{.bytes = std::string("HTTP/1.1 ") + status + " Moved\r\nLocation: " + target +
+                                     "\r\nContent-Length: 0\r\n\r\n"}});
+      const nango::client api(options_for(server));
+      const auto answer = api.get("x");
+      REQUIRE_FALSE(answer);
+      CHECK(answer.error().code == errc::unexpected_status);
+      CHECK(answer.error().http_status == std::stoi(status));
+      CHECK(api.get("next"));
+      CHECK(server.requests().size() == 2);
+    }
+  }
+  CHECK(elsewhere.connections() == 0);
+  CHECK(in_the_clear.connections() == 0);
+}
+
+TEST_CASE("a peer that does not read a large body is given up at the deadline") {
+  for (const bool tls : {true, false}) {
+    CAPTURE(tls);
+    fault_server server({{.at = moment::head, .then = ending::stall}}, tls);
+    const nango::client api(options_for(server));
+    const std::string body(16 << 20, 'x');
+    const auto began = steady_clock::now();
+    const auto sent = api.send("POST", "x", {}, body, "text/plain");
+    CHECK(steady_clock::now() - began < patience + margin);
+    REQUIRE_FALSE(sent);
+    CHECK(sent.error().code == errc::timed_out);
+    CHECK(sent.error().may_have_executed);
+    CHECK(api.get("next", {}, {.timeout = milliseconds(5000)}));
+  }
+}

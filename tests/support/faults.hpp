@@ -1,0 +1,256 @@
+// What can go wrong on the wire between a client and a server, one row each, and how a call should end then.
+#ifndef NANGO_TESTS_FAULTS_HPP
+#define NANGO_TESTS_FAULTS_HPP
+
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fault_server.hpp"
+
+namespace nango_test {
+
+/// How a call that meets a fault ends.
+enum class verdict {
+  answer,     ///< The answer is whole and sound: `status` and `body`.
+  broken,     ///< The connection broke: connection_failed.
+  malformed,  ///< The answer is no sound HTTP: malformed_response.
+  too_large,  ///< More than max_response_bytes, which is 1 MiB here: response_too_large.
+  late,       ///< Nothing more came: timed_out.
+};
+
+struct fault {
+  std::string name;
+  std::deque<act> script{};
+  verdict end = verdict::broken;
+  std::string body{};      ///< Of an answer.
+  int status = 200;        ///< Of an answer.
+  std::string method{};    ///< Empty: GET, and POST as well.
+  bool tls_only = false;   ///< Plain TCP does not have it, or nothing there can tell.
+  bool connected = false;  ///< Met on a kept connection, after a sound first answer.
+  entrance door = entrance::open;
+
+  /// Over TLS nothing is sent before the handshake is done.
+  bool before_the_request(bool tls) const {
+    return door != entrance::open || (tls && !connected && script.front().at <= moment::handshake);
+  }
+};
+
+/// 1 GiB of zeros in 7 MB of gzip: one block with fixed codes, a literal and 4,161,791 matches.
+inline std::string gzip_of_a_gibibyte() {
+  std::string out("\x1f\x8b\x08\0\0\0\0\0\0\x03", 10);
+  unsigned pending = 0;
+  int count = 0;
+  const auto put = [&](unsigned bits, int size) {  // the lowest bit first
+    pending |= bits << count;
+    for (count += size; count >= 8; count -= 8, pending >>= 8) out += static_cast<char>(pending & 0xff);
+  };
+  put(0b011, 3);                                            // the last block, with fixed codes
+  put(0b00001100, 8);                                       // a zero
+  for (int i = 0; i < 4'161'790; ++i) put(0b10100011, 13);  // 258 from one before
+  put(0b1000000, 12);                                       // 3 from one before
+  put(0, 14);                                               // the block's end, and up to the next byte
+  out += std::string("\xb0\xc2\x64\x5b\0\0\0\x40", 8);      // CRC-32, size
+  return out;
+}
+
+namespace detail {
+
+inline std::string head(const std::string& fields) { return "HTTP/1.1 200 OK\r\n" + fields + "\r\n"; }
+inline std::string with_length(const std::string& body, const std::string& fields = {}) {
+  return head(fields + "Content-Length: " + std::to_string(body.size()) + "\r\n") + body;
+}
+inline std::string chunked(const std::string& chunks) { return head("Transfer-Encoding: chunked\r\n") + chunks; }
+
+// What looks like an answer where none is due.
+inline const std::string& decoy() {
+  static const std::string text = with_length("decoy");
+  return text;
+}
+
+inline void add_connection_faults(std::vector<fault>& all) {
+  all.push_back({.name = "connection refused", .door = entrance::refuses});
+  all.push_back({.name = "connection not answered", .end = verdict::late, .door = entrance::full});
+  const auto add = [&](moment at, const std::string& where) {
+    const bool in_handshake = at == moment::handshake;
+    const auto row = [&](const char* how, ending then, verdict end) {
+      all.push_back({.name = how + where, .script = {{.at = at, .then = then}}, .end = end, .tls_only = in_handshake});
+    };
+    row("closed ", ending::break_off, verdict::broken);
+    row("reset ", ending::reset, verdict::broken);
+    row("stalled ", ending::stall, verdict::late);
+    if (in_handshake) row("dripped ", ending::drip, verdict::late);
+  };
+  add(moment::accept, "after the accept");
+  add(moment::handshake, "in the handshake");
+}
+
+// Each way to break off, after `sent` of an answer; `more` goes on with it.
+inline void add_breaks(std::vector<fault>& all, const std::string& where, const std::string& sent, char more,
+                       moment at = moment::request, bool connected = false) {
+  const auto row = [&](const char* how, ending then, verdict end) {
+    all.push_back({.name = how + where,
+                   .script = {{.at = at, .bytes = sent, .rest = std::string(200, more), .then = then}},
+                   .end = end,
+                   .connected = connected});
+  };
+  row("closed ", ending::close, verdict::broken);
+  row("broken off ", ending::break_off, verdict::broken);
+  row("reset ", ending::reset, verdict::broken);
+  row("stalled ", ending::stall, verdict::late);
+  if (!sent.empty()) row("dripped ", ending::drip, verdict::late);
+}
+
+inline void add_breaks_at_each_point(std::vector<fault>& all) {
+  add_breaks(all, "when half a request was read", "", ' ', moment::head);
+  add_breaks(all, "when half a request was read on a kept connection", "", ' ', moment::head, true);
+  add_breaks(all, "before the answer", "", ' ');
+  add_breaks(all, "before the answer on a kept connection", "", ' ', moment::request, true);
+  add_breaks(all, "in the status line", "HTTP/1.1 200 ", 'K');
+  add_breaks(all, "in the headers", "HTTP/1.1 200 OK\r\nContent-Type: ", 'a');
+  add_breaks(all, "in the body", head("Content-Length: 1000\r\n") + "{\"status", 's');
+  add_breaks(all, "in a chunk's size", chunked("2\r\n{}\r\n1"), '0');
+  add_breaks(all, "in a chunk", chunked("1000\r\n{\"status"), 's');
+  add_breaks(all, "after a chunk", chunked("2\r\n{}\r\n"), '0');
+}
+
+inline void add_bodies_up_to_the_end(std::vector<fault>& all) {
+  const auto unframed = head("") + "{}";
+  all.push_back({"closed at the end of a body without a length",
+                 {{.bytes = unframed, .then = ending::close}},
+                 verdict::answer,
+                 "{}"});
+  all.push_back({.name = "broken off in a body without a length",
+                 .script = {{.bytes = unframed, .then = ending::break_off}},
+                 .tls_only = true});
+  all.push_back({"reset in a body without a length", {{.bytes = unframed, .then = ending::reset}}});
+  all.push_back({"stalled in a body without a length", {{.bytes = unframed, .then = ending::stall}}, verdict::late});
+  const std::string answer = "HTTP/1.0 200 OK\r\n\r\n{}";
+  all.push_back({"HTTP/1.0", {{.bytes = answer, .then = ending::close}}, verdict::answer, "{}"});
+}
+
+inline void add_surplus(std::vector<fault>& all) {
+  const auto row = [&](std::string name, std::string sent, std::string body, int status = 200,
+                       std::string method = {}) {
+    all.push_back({.name = std::move(name),
+                   .script = {{.bytes = std::move(sent)}},
+                   .end = verdict::answer,
+                   .body = std::move(body),
+                   .status = status,
+                   .method = std::move(method)});
+  };
+  row("surplus bytes that look like an answer", with_length("{}") + decoy(), "{}");
+  row("two answers at once", with_length("{}") + with_length("{\"a\":2}"), "{}");
+  row("a length too small", head("Content-Length: 2\r\n") + "{}surplus", "{}");
+  row("204 with a body", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n" + decoy(), "", 204);
+  row("304 with a body", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n" + decoy(), "", 304);
+  row("HEAD with a body", with_length(decoy()), "", 200, "HEAD");
+  row("100 before the answer", "HTTP/1.1 100 Continue\r\n\r\n" + with_length("{}"), "{}");
+  row("the end is announced in a spelling of its own", with_length("{}", "Connection: x, Close\r\n"), "{}");
+  row("a chunk with an extension", chunked("2;a=b\r\n{}\r\n0\r\n\r\n"), "{}");
+  row("the same length twice", head("Content-Length: 2\r\nContent-Length: 2\r\n") + "{}", "{}");
+  std::string fields;
+  for (int i = 0; i < 80; ++i) fields += "X-" + std::to_string(i) + ": " + std::string(250, 'x') + "\r\n";
+  row("a head of 20 KB", with_length("{}", fields), "{}");
+  for (const bool notified : {true, false}) {
+    all.push_back({notified ? "the idle connection is closed" : "the idle connection is broken off",
+                   {{.bytes = with_length("{}"), .then = notified ? ending::close : ending::break_off}},
+                   verdict::answer,
+                   "{}"});
+  }
+}
+
+inline void add_malformed_heads(std::vector<fault>& all, bool is_0_11_4) {
+  const auto row = [&](std::string name, std::string sent) {
+    all.push_back({std::move(name), {{.bytes = std::move(sent), .then = ending::stall}}, verdict::malformed});
+  };
+  for (const std::string status : {"0", "99", "099", "600", "1000", "-200", "OK", "", "2OO"}) {
+    row("status \"" + status + '"', "HTTP/1.1 " + status + " X\r\nContent-Length: 2\r\n\r\n{}");
+  }
+  row("another version of HTTP", "HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+  row("no HTTP", "SSH-2.0-OpenSSH_9.2p1 Debian\r\n\r\n");
+  row("103 before the answer", "HTTP/1.1 103 Early Hints\r\n\r\n" + with_length("{}"));
+  row("100 with a body", "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\nhello" + with_length("{}"));
+  row("a negative length", head("Content-Length: -2\r\n") + "{}");
+  row("a length that is no number", head("Content-Length: 2x\r\n") + "{}");
+  row("a length beyond all numbers", head("Content-Length: 99999999999999999999\r\n") + "{}");
+  row("two lengths", head("Content-Length: 2\r\nContent-Length: 3\r\n") + "{} ");
+  row("chunks and a length", head("Transfer-Encoding: chunked\r\nContent-Length: 2\r\n") + "2\r\n{}\r\n0\r\n\r\n");
+  row("an unknown transfer coding", head("Transfer-Encoding: gzip\r\n") + "{}");
+  row("an encoding that was not asked for", with_length("{}", "Content-Encoding: x-unknown\r\n"));
+  row("truncated gzip", with_length(gzip_of_a_gibibyte().substr(0, 20), "Content-Encoding: gzip\r\n"));
+  row("a CR in a header", with_length("{}", "X-A: a\rb\r\n"));
+  row("a NUL in a header", with_length("{}", std::string("X-A: a\0b\r\n", 10)));
+  row("a header of 20 KB", with_length("{}", "X-A: " + std::string(20'000, 'x') + "\r\n"));
+  const auto end = is_0_11_4 ? verdict::malformed : verdict::answer;
+  all.push_back({"CR, LF and NUL in a header, percent-encoded",
+                 {{.bytes = with_length("{}", "X-A: a%0D%0AX-B: b%00\r\n")}},
+                 end,
+                 "{}"});
+}
+
+inline void add_malformed_chunks(std::vector<fault>& all, bool is_0_11_4) {
+  const auto trailer = is_0_11_4 ? verdict::malformed : verdict::answer;      // it takes none
+  const auto negative = is_0_11_4 ? verdict::too_large : verdict::malformed;  // it takes -2 for 2^64 - 2
+  const auto endless = is_0_11_4 ? verdict::malformed : verdict::too_large;
+  all.push_back({"a trailer", {{.bytes = chunked("2\r\n{}\r\n0\r\nX-A: 1\r\n\r\n")}}, trailer, "{}"});
+  all.push_back({"chunks -2|", {{.bytes = chunked("-2\r\n{}\r\n0\r\n\r\n")}}, negative});
+  all.push_back({"chunks ffffffffffffffff|", {{.bytes = chunked("ffffffffffffffff\r\n{}\r\n0\r\n\r\n")}}, endless});
+  for (const std::string chunks : {"zz\r\n{}\r\n0\r\n\r\n", "\r\n{}\r\n0\r\n\r\n",
+                                   "ffffffffffffffff2\r\n{}\r\n0\r\n\r\n", "2\r\n{}XX\r\n0\r\n\r\n", "2\r\n{}0\r\n\r\n",
+                                   "1\r\n{}\r\n0\r\n\r\n", "2\r\n{}\r\n\r\n0\r\n\r\n", "2\r\n{}\r\nzz\r\n\r\n"}) {
+    std::string name;
+    for (const char c : chunks) name += c == '\r' ? "" : c == '\n' ? "|" : std::string(1, c);
+    // 0.11.4 reads ahead on plain connections, so that nobody else can look at a chunk's end.
+    all.push_back({.name = "chunks " + name,
+                   .script = {{.bytes = chunked(chunks), .then = ending::stall}},
+                   .end = verdict::malformed,
+                   .tls_only = is_0_11_4});
+  }
+}
+
+inline void add_floods(std::vector<fault>& all) {
+  const auto row = [&](std::string name, std::string sent, std::string rest, verdict end, bool tls_only = false) {
+    all.push_back({.name = std::move(name),
+                   .script = {{.bytes = std::move(sent), .rest = std::move(rest), .then = ending::flood}},
+                   .end = end,
+                   .tls_only = tls_only});
+  };
+  const std::string zeros(16 * 1024, '0');
+  row("an endless body with a length", head("Content-Length: 1000000000000\r\n"), zeros, verdict::too_large);
+  row("an endless body without a length", head(""), zeros, verdict::too_large);
+  row("an endless chunk", chunked("fffffffff\r\n"), zeros, verdict::too_large);
+  std::string chunks;
+  for (int i = 0; i < 1000; ++i) chunks += "100\r\n" + zeros.substr(0, 256) + "\r\n";
+  row("endless chunks", chunked(""), chunks, verdict::too_large);
+  row("endless trailers", chunked("2\r\n{}\r\n0\r\n"), "X-A: 0123456789\r\n", verdict::malformed, true);
+  // The bytes of a head can be counted below TLS only.
+  row("10,000 headers and more", "HTTP/1.1 200 OK\r\n", "X-A: 0123456789\r\n", verdict::malformed, true);
+  row("an endless header", "HTTP/1.1 200 OK\r\nX-A: ", zeros, verdict::malformed, true);
+  row("endless interim answers", "", "HTTP/1.1 100 Continue\r\n\r\n", verdict::malformed, true);
+  all.push_back({"a gzip bomb of 1 GiB",
+                 {{.bytes = with_length(gzip_of_a_gibibyte(), "Content-Encoding: gzip\r\n"), .then = ending::close}},
+                 verdict::malformed});
+  all.push_back({.name = "a length too large",
+                 .script = {{.bytes = head("Content-Length: 1000\r\n") + "{}", .then = ending::close}}});
+}
+
+}  // namespace detail
+
+/// Every fault. cpp-httplib 0.11.4 ends some of them its own way.
+inline std::vector<fault> all_faults(bool is_0_11_4) {
+  std::vector<fault> all;
+  detail::add_connection_faults(all);
+  detail::add_breaks_at_each_point(all);
+  detail::add_bodies_up_to_the_end(all);
+  detail::add_surplus(all);
+  detail::add_malformed_heads(all, is_0_11_4);
+  detail::add_malformed_chunks(all, is_0_11_4);
+  detail::add_floods(all);
+  return all;
+}
+
+}  // namespace nango_test
+
+#endif
