@@ -724,11 +724,13 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 #ifdef NANGO_DETAIL_HTTPLIB
 /// cpp-httplib (0.11.4 as Debian 12 packages it, or upstream's header, 0.53.1) made safe:
 ///
-/// - Certificates and host names are always verified (SAN only, TLS 1.2 at least); nothing turns that off.
+/// - Certificates and host names are always verified (SAN only, TLS 1.2 at least, no renegotiation); nothing turns
+///   that off.
 /// - `send` ends by the request's deadline or cancellation in every phase but the name lookup, which cannot be
 ///   interrupted.
 /// - One connection for each request in flight, reused last in, first out; 64 idle ones at most, for 50 s at most.
 /// - Nothing is sent twice, redirects are not followed, SIGPIPE never reaches the program, nothing is decompressed.
+/// - A head of more than 128 KiB is malformed_response, and so is an interim answer but 100 (103, say).
 ///
 /// Not to be mended from outside: 0.11.4 crashes on a status line of 30 KB and more, buffers a head of any size,
 /// percent-decodes the values of received headers, and hangs for good when a proxy refuses a tunnel with an answer that
@@ -2132,6 +2134,7 @@ class httplib_pool {
     SSL_CTX_set1_cert_store(context, authorities_.get());
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+    SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);  // it would change the peer under a request
     SSL_CTX_set_quiet_shutdown(context, 1);  // or a peer that does not answer a close_notify stalls the close
     auto* parameters = SSL_CTX_get0_param(context);
     X509_VERIFY_PARAM_set_hostflags(parameters,

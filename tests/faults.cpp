@@ -174,3 +174,17 @@ TEST_CASE("a peer that does not read a large body is given up at the deadline") 
     CHECK(api.get("next", {}, {.timeout = milliseconds(5000)}));
   }
 }
+
+TEST_CASE("a POST that was read is not denied when the server cannot be reached for a second one") {
+  fault_server* the_server = nullptr;
+  fault_server server({.tls = true, .afterwards = [&](std::string_view) {
+                         the_server->refuse();
+                         return nango_test::act{.then = ending::close};
+                       }});
+  the_server = &server;
+  const auto sent = nango::client(options_for(server)).post("x", {{"a", 1}});
+  REQUIRE_FALSE(sent);
+  CHECK(sent.error().code == errc::connection_failed);
+  CHECK(sent.error().may_have_executed);
+  CHECK(server.started() == 1);
+}

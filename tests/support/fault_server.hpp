@@ -124,6 +124,9 @@ class fault_server {
     acceptor_ = std::thread([this] { accept_all(); });
   }
 
+  /// From now on connections are refused.
+  void refuse() { ::shutdown(listener_, SHUT_RDWR); }
+
   int port() const { return port_; }
   std::string base_url(const std::string& host = "127.0.0.1") const {
     return (options_.tls ? "https://" : "http://") + host + ':' + std::to_string(port_) + "/v1/";

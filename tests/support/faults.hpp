@@ -171,6 +171,12 @@ inline void add_malformed_heads(std::vector<fault>& all, bool is_0_11_4) {
   row("another version of HTTP", "HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\n{}");
   row("no HTTP", "SSH-2.0-OpenSSH_9.2p1 Debian\r\n\r\n");
   row("103 before the answer", "HTTP/1.1 103 Early Hints\r\n\r\n" + with_length("{}"));
+  for (const std::string later : {"", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"}) {
+    all.push_back({.name = later.empty() ? "103 to a HEAD" : "103 before the answer to a HEAD",
+                   .script = {{.bytes = "HTTP/1.1 103 Early Hints\r\n\r\n" + later}},
+                   .end = verdict::malformed,
+                   .method = "HEAD"});
+  }
   row("100 with a body", "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\nhello" + with_length("{}"));
   row("a negative length", head("Content-Length: -2\r\n") + "{}");
   row("a length that is no number", head("Content-Length: 2x\r\n") + "{}");
