@@ -2163,7 +2163,8 @@ class httplib_pool {
   }
 
   // TLS read from the socket, or wrote to it.
-  static long on_transfer(BIO* socket, int operation, const char*, std::size_t, int, long, int done, std::size_t* size) {
+  static long on_transfer(BIO* socket, int operation, const char*, std::size_t, int, long, int done,
+                          std::size_t* size) {
     auto& line = *reinterpret_cast<connection*>(BIO_get_callback_arg(socket));
     const bool reads = operation == (BIO_CB_READ | BIO_CB_RETURN);
     if (!reads && operation != (BIO_CB_WRITE | BIO_CB_RETURN)) return done;

@@ -48,6 +48,7 @@ enum class ending {
   stall,        ///< With silence and without reading on, until the client goes away.
   drip,         ///< With `rest`, a byte each 100 ms (in the handshake: with its second half), then silence.
   flood,        ///< With `rest`, again and again, until the client goes away.
+  garble,       ///< With bytes that are no TLS, under it.
   renegotiate,  ///< With a renegotiation (TLS 1.2); `rest` is sent if that succeeds, then it is closed.
 };
 
@@ -343,6 +344,10 @@ class fault_server {
       case ending::flood:
         while (!stopping_ && to.write(what.rest)) {
         }
+        break;
+      case ending::garble:
+        send_all(to.fd, std::string(1000, 'x'));
+        wait_for_end(to.fd);
         break;
       case ending::renegotiate: renegotiate(what.rest, to); break;
       case ending::keep:

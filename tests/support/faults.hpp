@@ -93,10 +93,12 @@ inline void add_breaks(std::vector<fault>& all, const std::string& where, const 
     all.push_back({.name = how + where,
                    .script = {{.at = at, .bytes = sent, .rest = std::string(200, more), .then = then}},
                    .end = end,
+                   .tls_only = then == ending::garble,
                    .connected = connected});
   };
   row("closed ", ending::close, verdict::broken);
   row("broken off ", ending::break_off, verdict::broken);
+  if (at == moment::request) row("garbled ", ending::garble, verdict::broken);
   row("reset ", ending::reset, verdict::broken);
   row("stalled ", ending::stall, verdict::late);
   if (!sent.empty()) row("dripped ", ending::drip, verdict::late);
