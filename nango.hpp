@@ -1997,7 +1997,6 @@ void send_once(Client& client, httplib::Headers& fields, connection& line, bool 
     client.set_header_writer([&line](auto& stream, auto& head) -> ssize_t {
       const bool is_request = head.count("Expect") != 0;  // else it is the CONNECT to a proxy
       if (is_request && std::exchange(line.written, true)) {
-        line.lost = true;
         line.socket.shut_down();  // or httplib waits for an answer
         return -1;
       }

@@ -16,7 +16,6 @@
 #include <thread>
 #include <vector>
 
-#include "certificates.hpp"
 #include "local_nango.hpp"
 #include "nango.hpp"
 #include "raw_tls_server.hpp"
@@ -208,49 +207,6 @@ TEST_CASE("a 429 is retried after the time that it names") {
     CHECK(answer->attempts == (i < 2 ? 1 : 2));
   }
   CHECK(server.refused(server.user_token()) == 1);
-}
-
-TEST_CASE("a server that is not trusted gets no request") {
-  local_nango server;
-  SUBCASE("the authority is unknown") {
-    auto options = options_for(server);
-    options.ca_file.clear();
-    const auto answer = nango::client(options).get("test/echo");
-    REQUIRE_FALSE(answer);
-    CHECK(answer.error().code == errc::tls_failed);
-    CHECK_FALSE(answer.error().may_have_executed);
-    CHECK(answer.error().attempts == 1);
-  }
-  SUBCASE("the certificate is another host's") {
-    local_nango elsewhere({.certificate = {.common_name = "127.0.0.1", .dns = {"elsewhere.example"}, .ip = {}}});
-    const auto answer = nango::client(options_for(elsewhere)).get("test/echo");
-    REQUIRE_FALSE(answer);
-    CHECK(answer.error().code == errc::tls_failed);
-    CHECK(elsewhere.total_requests() == 0);
-  }
-  SUBCASE("the certificate names its host in the CN only") {
-    local_nango old_style({.certificate = {.common_name = "127.0.0.1", .dns = {}, .ip = {}}});
-    const auto answer = nango::client(options_for(old_style)).get("test/echo");
-    REQUIRE_FALSE(answer);
-    CHECK(answer.error().code == errc::tls_failed);
-    CHECK(old_style.total_requests() == 0);
-  }
-  CHECK(server.total_requests() == 0);
-}
-
-TEST_CASE("a ca_file that cannot be used is refused when the client is made") {
-  local_nango server;
-  const nango_test::temporary_file empty(""), text("no certificate");
-  for (const std::string& path : {std::string("/nonexistent/ca.pem"), empty.path(), text.path()}) {
-    CAPTURE(path);
-    auto options = options_for(server);
-    options.ca_file = path;
-    const auto made = nango::client::create(options);
-    REQUIRE_FALSE(made);
-    CHECK(made.error().code == errc::invalid_argument);
-    CHECK(made.error().message.find("client_options::ca_file") != std::string::npos);
-    CHECK_THROWS_AS(nango::client{options}, nango::exception);
-  }
 }
 
 TEST_CASE("a port that refuses is connection_failed, with nothing sent") {

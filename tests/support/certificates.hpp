@@ -25,11 +25,13 @@ namespace nango_test {
 /// What a certificate says. The defaults make one that a strict client accepts for a server on the loopback address.
 struct certificate_options {
   std::string common_name = "localhost";               ///< empty: no subject, which makes the other names critical
-  std::vector<std::string> dns = {"localhost"};        ///< DNS names it is good for
+  std::vector<std::string> dns = {"localhost"};        ///< DNS names it is good for, byte for byte
   std::vector<std::string> ip = {"127.0.0.1", "::1"};  ///< addresses it is good for; none and no `dns`: no SAN at all
   std::chrono::seconds not_before = -std::chrono::hours(1);  ///< counted from now
   std::chrono::seconds not_after = std::chrono::hours(24);   ///< counted from now
   bool is_authority = false;                                 ///< may sign others, and is no server's then
+  int path_length = 0;                 ///< of an authority: how many authorities may stand between it and a server
+  std::string purpose = "serverAuth";  ///< of a certificate that is no authority's: its extended key usage
 };
 
 /// A P-256 key with its X.509 certificate. Movable; throws std::runtime_error where OpenSSL fails.
@@ -55,6 +57,7 @@ class certificate {
   void set_names(const certificate_options& options, X509* issuer);
   void add_extensions(const certificate_options& options, X509* issuer);
   void add_extension(int nid, const std::string& value, X509* issuer);
+  void add_alternative_names(const certificate_options& options);
 
   std::unique_ptr<EVP_PKEY, deleter<EVP_PKEY_free>> key_;
   std::unique_ptr<X509, deleter<X509_free>> x509_;
@@ -93,14 +96,6 @@ template <class Write> std::string pem_text(Write write) {
   std::string text(BIO_ctrl_pending(out.get()), '\0');
   check(BIO_read(out.get(), text.data(), static_cast<int>(text.size())) == static_cast<int>(text.size()), "PEM");
   return text;
-}
-
-/// OpenSSL's spelling of a subject alternative name, such as "DNS:localhost,IP:::1"; empty without names.
-inline std::string alternative_names(const certificate_options& options) {
-  std::string names;
-  for (const auto& name : options.dns) names += (names.empty() ? "DNS:" : ",DNS:") + name;
-  for (const auto& address : options.ip) names += (names.empty() ? "IP:" : ",IP:") + address;
-  return names;
 }
 
 }  // namespace detail
@@ -150,18 +145,14 @@ inline void certificate::set_names(const certificate_options& options, X509* iss
 }
 
 inline void certificate::add_extensions(const certificate_options& options, X509* issuer) {
-  add_extension(NID_basic_constraints, options.is_authority ? "critical,CA:TRUE,pathlen:0" : "critical,CA:FALSE",
-                issuer);
+  const std::string authority = "critical,CA:TRUE,pathlen:" + std::to_string(options.path_length);
+  add_extension(NID_basic_constraints, options.is_authority ? authority : "critical,CA:FALSE", issuer);
   add_extension(NID_key_usage, options.is_authority ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature",
                 issuer);
-  if (!options.is_authority) add_extension(NID_ext_key_usage, "serverAuth", issuer);
+  if (!options.is_authority) add_extension(NID_ext_key_usage, options.purpose, issuer);
   add_extension(NID_subject_key_identifier, "hash", issuer);
   if (issuer != x509()) add_extension(NID_authority_key_identifier, "keyid:always", issuer);
-  const std::string names = detail::alternative_names(options);
-  // RFC 5280 4.2.1.6: critical when there is no subject, and strict verification insists on it.
-  if (!names.empty()) {
-    add_extension(NID_subject_alt_name, (options.common_name.empty() ? "critical," : "") + names, issuer);
-  }
+  if (!options.dns.empty() || !options.ip.empty()) add_alternative_names(options);
 }
 
 inline void certificate::add_extension(int nid, const std::string& value, X509* issuer) {
@@ -170,6 +161,25 @@ inline void certificate::add_extension(int nid, const std::string& value, X509* 
   const std::unique_ptr<X509_EXTENSION, deleter<X509_EXTENSION_free>> extension(
       X509V3_EXT_nconf_nid(nullptr, &context, nid, value.c_str()));
   detail::check(extension != nullptr && X509_add_ext(x509(), extension.get(), -1) == 1, value.c_str());
+}
+
+inline void certificate::add_alternative_names(const certificate_options& options) {
+  const std::unique_ptr<GENERAL_NAMES, deleter<GENERAL_NAMES_free>> names(GENERAL_NAMES_new());
+  const auto add = [&](int type, ASN1_STRING* value) {
+    GENERAL_NAME* name = GENERAL_NAME_new();
+    detail::check(value != nullptr && name != nullptr, "name");
+    GENERAL_NAME_set0_value(name, type, value);
+    detail::check(sk_GENERAL_NAME_push(names.get(), name) > 0, "name");
+  };
+  for (const auto& name : options.dns) {  // OpenSSL's own spelling of names, "DNS:x,IP:y", can have no NUL in them
+    ASN1_STRING* text = ASN1_IA5STRING_new();
+    detail::check(ASN1_STRING_set(text, name.data(), static_cast<int>(name.size())) == 1, "DNS name");
+    add(GEN_DNS, text);
+  }
+  for (const auto& address : options.ip) add(GEN_IPADD, a2i_IPADDRESS(address.c_str()));
+  // RFC 5280 4.2.1.6: critical when there is no subject, and strict verification insists on it.
+  const int critical = options.common_name.empty() ? 1 : 0;
+  detail::check(X509_add1_ext_i2d(x509(), NID_subject_alt_name, names.get(), critical, 0) == 1, "names");
 }
 
 inline temporary_file::temporary_file(std::string_view content)

@@ -366,6 +366,7 @@ class fault_server {
   }
   static void renegotiate(const std::string& rest, const channel& to) {
     char byte = 0;
+    SSL_clear_mode(to.tls, SSL_MODE_AUTO_RETRY);  // so that a read is over when the handshake is
     if (SSL_renegotiate(to.tls) != 1 || SSL_do_handshake(to.tls) != 1) return;  // a HelloRequest is out
     SSL_read(to.tls, &byte, 1);                                                 // this does the handshake, or fails
     if (SSL_renegotiate_pending(to.tls) == 0) to.write(rest);
