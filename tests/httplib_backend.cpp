@@ -3,8 +3,6 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -73,7 +71,6 @@ class silent_port {
   silent_port(const silent_port&) = delete;
   silent_port& operator=(const silent_port&) = delete;
   std::string url() const { return "https://127.0.0.1:" + std::to_string(port_) + "/v1/"; }
-  int accept() const { return ::accept(fd_, nullptr, nullptr); }
 
  private:
   int fd_ = -1;
@@ -384,43 +381,6 @@ TEST_CASE("the backend itself sends nowhere but to the base URL's host") {
   const auto answered = send(origin + "/v1/test/echo");
   REQUIRE_MESSAGE(answered, answered.error());
   CHECK(answered->status == 401);
-}
-
-TEST_CASE("a peer that resets connections raises no SIGPIPE, and mask and pending signals stay as they were") {
-  sigset_t sigpipe, before, after, pending;
-  sigemptyset(&sigpipe);
-  sigaddset(&sigpipe, SIGPIPE);
-  static std::atomic<int> caught = 0;
-  struct sigaction count {
-  }, old{};
-  count.sa_handler = [](int) { ++caught; };
-  REQUIRE(::sigaction(SIGPIPE, &count, &old) == 0);
-  REQUIRE(pthread_sigmask(SIG_SETMASK, nullptr, &before) == 0);
-
-  const silent_port port;
-  std::thread peer([&] {
-    const int fd = port.accept();
-    const linger reset{1, 0};
-    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    ::close(fd);
-  });
-  nango::client_options options{.api_key = "key", .base_url = port.url()};
-  options.retry.max_attempts = 1;
-  options.timeout = milliseconds(2000);
-  CHECK_FALSE(nango::client(options).post("x", {{"text", std::string(100'000, 'x')}}));
-  peer.join();
-  auto server = std::make_unique<local_nango>();
-  const nango::client api(options_for(*server));
-  REQUIRE(api.get("test/echo"));
-  server.reset();
-  CHECK_FALSE(api.post("test/echo", {{"a", 1}}, {.timeout = milliseconds(300)}));
-
-  CHECK(caught == 0);
-  REQUIRE(pthread_sigmask(SIG_SETMASK, nullptr, &after) == 0);
-  CHECK(sigismember(&after, SIGPIPE) == sigismember(&before, SIGPIPE));
-  sigpending(&pending);
-  CHECK(sigismember(&pending, SIGPIPE) == 0);
-  ::sigaction(SIGPIPE, &old, nullptr);
 }
 
 TEST_CASE("descriptors and threads are given back with the last handle") {
