@@ -144,6 +144,28 @@ TEST_CASE("with retries on, a POST still reaches the server once at most") {
   }
 }
 
+TEST_CASE("the connect timeout ends a connect before the deadline does, and no handshake") {
+  SUBCASE("a connect") {
+    fault_server server({.tls = true, .door = entrance::full});
+    auto options = options_for(server);
+    options.timeout = milliseconds(20'000);
+    options.connect_timeout = milliseconds(100);
+    const auto answer = nango::client(options).get("x");
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == errc::connection_failed);
+    CHECK_FALSE(answer.error().may_have_executed);
+    CHECK(answer.error().message.find("client_options::connect_timeout") != std::string::npos);
+  }
+  SUBCASE("no handshake") {
+    fault_server server({{.at = moment::accept, .then = ending::stall}});
+    auto options = options_for(server);
+    options.connect_timeout = milliseconds(100);
+    const auto answer = nango::client(options).get("x");
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == errc::timed_out);
+  }
+}
+
 TEST_CASE("a redirect comes as it is and is not followed, wherever it leads") {
   fault_server elsewhere({}, true), in_the_clear({}, false);
   const auto here = [](const std::string& url) { return url + "v1/secret"; };

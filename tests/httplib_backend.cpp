@@ -1,12 +1,6 @@
 // Default backend: over loopback, against the local HTTPS server of the API.
 
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <pthread.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -18,12 +12,13 @@
 
 #include "local_nango.hpp"
 #include "nango.hpp"
-#include "raw_tls_server.hpp"
+#include "process.hpp"
 
 namespace {
 
 using nango::errc;
 using nango_test::local_nango;
+using nango_test::open_descriptors;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
@@ -41,45 +36,6 @@ struct fixture {
 std::string header_of(const nango::json& echoed, const char* name) {
   return echoed.at("headers").value(name, std::string());
 }
-
-// How many descriptors this process has open.
-std::size_t open_descriptors() {
-  std::size_t count = 0;
-  for (int fd = 0; fd < 1024; ++fd) count += ::fcntl(fd, F_GETFD) != -1 ? 1U : 0U;
-  return count;
-}
-
-// A loopback port on which nobody answers: connections wait in the backlog. With `full`, not even those.
-class silent_port {
- public:
-  explicit silent_port(bool full = false) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    REQUIRE(::bind(fd_, reinterpret_cast<sockaddr*>(&address), size) == 0);
-    REQUIRE(::listen(fd_, full ? 0 : 16) == 0);
-    REQUIRE(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-    port_ = ntohs(address.sin_port);
-    for (int i = 0; full && i < 4; ++i) {  // the queue takes one or two; the kernel drops what comes after
-      fillers_.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
-      ::connect(fillers_.back(), reinterpret_cast<sockaddr*>(&address), size);
-    }
-  }
-  ~silent_port() {
-    for (const int fd : fillers_) ::close(fd);
-    ::close(fd_);
-  }
-  silent_port(const silent_port&) = delete;
-  silent_port& operator=(const silent_port&) = delete;
-  std::string url() const { return "https://127.0.0.1:" + std::to_string(port_) + "/v1/"; }
-  int accept() const { return ::accept(fd_, nullptr, nullptr); }
-
- private:
-  int fd_ = -1;
-  int port_ = 0;
-  std::vector<int> fillers_{};
-};
 
 }  // namespace
 
@@ -222,76 +178,6 @@ TEST_CASE("a port that refuses is connection_failed, with nothing sent") {
   CHECK(refused.error().attempts == 2);
 }
 
-// Calls and checks how it ends: by the deadline, with a margin that no busy machine exceeds.
-void check_ends(const nango::client& api, std::string_view path, const nango::query& parameters, errc code,
-                bool may_have_executed, const nango::call_options& options = {}) {
-  const auto began = steady_clock::now();
-  const auto answer = api.get(path, parameters, options);
-  CHECK(steady_clock::now() - began < std::chrono::seconds(3));
-  REQUIRE_FALSE(answer);
-  CHECK(answer.error().code == code);
-  CHECK(answer.error().may_have_executed == may_have_executed);
-}
-
-TEST_CASE("a call ends by its deadline in each phase") {
-  local_nango server;
-  auto options = options_for(server);
-  options.timeout = milliseconds(200);
-  SUBCASE("waiting for the answer") {
-    check_ends(nango::client(options), "test/sleep", {{"ms", 20'000}}, errc::timed_out, true);
-  }
-  SUBCASE("in the handshake") {
-    const silent_port silent;
-    options.base_url = silent.url();
-    check_ends(nango::client(options), "x", {}, errc::timed_out, false);
-  }
-  SUBCASE("while connecting") {
-    const silent_port silent(true);
-    options.base_url = silent.url();
-    check_ends(nango::client(options), "x", {}, errc::timed_out, false);
-  }
-}
-
-TEST_CASE("the connect timeout ends a connect before the deadline does, and no handshake") {
-  auto options = nango::client_options{.api_key = "key"};
-  options.retry.max_attempts = 1;
-  options.connect_timeout = milliseconds(100);
-  SUBCASE("a connect") {
-    const silent_port silent(true);
-    options.base_url = silent.url();
-    check_ends(nango::client(options), "x", {}, errc::connection_failed, false);
-  }
-  SUBCASE("no handshake") {
-    const silent_port silent;
-    options.base_url = silent.url();
-    options.timeout = milliseconds(400);
-    check_ends(nango::client(options), "x", {}, errc::timed_out, false);
-  }
-}
-
-TEST_CASE("a call is canceled in each phase, by another thread") {
-  fixture f;
-  const silent_port silent, full(true);
-  nango::client_options options{.api_key = "key", .base_url = silent.url()};
-  const nango::client handshake(options);
-  options.base_url = full.url();
-  const nango::client connecting(options);
-  const auto check_canceled = [](const nango::client& api, const char* path, const nango::query& parameters,
-                                 bool may_have_executed) {
-    const nango::cancel_source source;
-    std::thread other([&] {
-      std::this_thread::sleep_for(milliseconds(100));  // so that the call is under way; it ends the same if not
-      source.cancel();
-    });
-    check_ends(api, path, parameters, errc::canceled, may_have_executed, {.cancel = source.token()});
-    other.join();
-  };
-  check_canceled(f.api, "test/sleep", {{"ms", 20'000}}, true);
-  check_canceled(handshake, "x", {}, false);
-  check_canceled(connecting, "x", {}, false);
-  CHECK(f.api.get("test/echo"));
-}
-
 TEST_CASE("after a call that was given up, its answer is not the next one's") {
   fixture f;
   const auto late = f.api.get("test/sleep", {{"ms", 150}}, {.timeout = milliseconds(50)});
@@ -386,43 +272,6 @@ TEST_CASE("the backend itself sends nowhere but to the base URL's host") {
   CHECK(answered->status == 401);
 }
 
-TEST_CASE("a peer that resets connections raises no SIGPIPE, and mask and pending signals stay as they were") {
-  sigset_t sigpipe, before, after, pending;
-  sigemptyset(&sigpipe);
-  sigaddset(&sigpipe, SIGPIPE);
-  static std::atomic<int> caught = 0;
-  struct sigaction count {
-  }, old{};
-  count.sa_handler = [](int) { ++caught; };
-  REQUIRE(::sigaction(SIGPIPE, &count, &old) == 0);
-  REQUIRE(pthread_sigmask(SIG_SETMASK, nullptr, &before) == 0);
-
-  const silent_port port;
-  std::thread peer([&] {
-    const int fd = port.accept();
-    const linger reset{1, 0};
-    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    ::close(fd);
-  });
-  nango::client_options options{.api_key = "key", .base_url = port.url()};
-  options.retry.max_attempts = 1;
-  options.timeout = milliseconds(2000);
-  CHECK_FALSE(nango::client(options).post("x", {{"text", std::string(100'000, 'x')}}));
-  peer.join();
-  auto server = std::make_unique<local_nango>();
-  const nango::client api(options_for(*server));
-  REQUIRE(api.get("test/echo"));
-  server.reset();
-  CHECK_FALSE(api.post("test/echo", {{"a", 1}}, {.timeout = milliseconds(300)}));
-
-  CHECK(caught == 0);
-  REQUIRE(pthread_sigmask(SIG_SETMASK, nullptr, &after) == 0);
-  CHECK(sigismember(&after, SIGPIPE) == sigismember(&before, SIGPIPE));
-  sigpending(&pending);
-  CHECK(sigismember(&pending, SIGPIPE) == 0);
-  ::sigaction(SIGPIPE, &old, nullptr);
-}
-
 TEST_CASE("descriptors and threads are given back with the last handle") {
   local_nango server;
   const auto before = open_descriptors();
@@ -432,10 +281,7 @@ TEST_CASE("descriptors and threads are given back with the last handle") {
     for (int i = 0; i < 3; ++i) REQUIRE(user.get("crm/contacts"));
     CHECK(open_descriptors() > before);
   }
-  for (int i = 0; i < 200 && open_descriptors() > before; ++i) {
-    std::this_thread::sleep_for(milliseconds(10));  // the server's side of the connections
-  }
-  CHECK(open_descriptors() <= before);
+  CHECK(nango_test::comes_true([&] { return open_descriptors() <= before; }));  // the server's side takes a while
 }
 
 TEST_CASE("any_backend shares a default backend between clients of two types") {
@@ -446,106 +292,4 @@ TEST_CASE("any_backend shares a default backend between clients of two types") {
   REQUIRE(first.get("test/echo"));
   REQUIRE(second.get("test/echo"));
   CHECK(server.connections() == 1);
-}
-
-namespace {
-
-using then = nango_test::raw_answer::then;
-constexpr const char* ok_answer = "HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{\"status\":\"ok\",\"result\":1}\n";
-
-nango::client client_of(const nango_test::raw_tls_server& server) {
-  return nango::client({.api_key = "key",
-                        .base_url = server.base_url(),
-                        .timeout = milliseconds(1000),
-                        .retry = {.max_attempts = 1},
-                        .ca_file = server.ca_file()});
-}
-
-}  // namespace
-
-TEST_CASE("after an answer whose end is in doubt, the next call is on a new connection and gets its own answer") {
-  const auto* answer = "";
-  const char* method = "GET";
-  SUBCASE("HEAD, and an interim answer long before the final one") {
-    method = "HEAD";
-    answer = "HTTP/1.1 103 Early Hints\r\n\r\n";
-  }
-  SUBCASE("HEAD, and an interim answer before the final one") {
-    method = "HEAD";
-    answer = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n";
-  }
-  SUBCASE("HEAD with a body") {
-    method = "HEAD";
-    answer = "HTTP/1.1 200 OK\r\nContent-Length: 41\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n";
-  }
-  SUBCASE("the server says that it closes, in its own spelling") {
-    answer = "HTTP/1.1 200 OK\r\nConnection: keep-alive, Close\r\nContent-Length: 3\r\n\r\n{}\n";
-  }
-  SUBCASE("204 with a body") {
-    answer = "HTTP/1.1 204 No Content\r\nContent-Length: 41\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n";
-  }
-  SUBCASE("surplus bytes that look like another answer") {
-    answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}\n";
-  }
-  const nango_test::raw_tls_server server({{answer}, {ok_answer}});
-  const auto api = client_of(server);
-  static_cast<void>(api.send(method, "first"));
-  const auto second = api.get("second");
-  REQUIRE_MESSAGE(second, second.error());
-  CHECK(*second == 1);
-  CHECK(server.requests() == 2);
-  CHECK(server.connections() == 2);
-}
-
-TEST_CASE("a body without a length ends by the peer's close_notify, and not because the connection broke") {
-  const std::string head = "HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ok\",\"result\":1}";
-  SUBCASE("closed as it should be") {
-    const nango_test::raw_tls_server server({{head, then::close}});
-    const auto answer = client_of(server).get("x");
-    REQUIRE_MESSAGE(answer, answer.error());
-    CHECK(*answer == 1);
-  }
-  SUBCASE("broken off") {
-    const nango_test::raw_tls_server server({{head, then::break_off}});
-    const auto answer = client_of(server).get("x");
-    REQUIRE_FALSE(answer);
-    CHECK(answer.error().code == errc::connection_failed);
-    CHECK(answer.error().may_have_executed);
-  }
-  SUBCASE("stalled until the deadline") {
-    const nango_test::raw_tls_server server({{head, then::stall}});
-    const auto answer = client_of(server).get("x");
-    REQUIRE_FALSE(answer);
-    CHECK(answer.error().code == errc::timed_out);
-  }
-}
-
-TEST_CASE("a POST that was read before the connection ended was sent once, and may have executed") {
-  for (const auto after : {then::close, then::quit}) {  // httplib 0.53.1 sends again, and connects anew for it
-    CAPTURE(static_cast<int>(after));
-    const nango_test::raw_tls_server server({{"", after}, {ok_answer}});
-    const auto answer = client_of(server).post("x", {{"a", 1}});
-    REQUIRE_FALSE(answer);
-    CHECK(answer.error().code == errc::connection_failed);
-    CHECK(answer.error().may_have_executed);
-    CHECK(answer.error().attempts == 1);
-    CHECK(server.requests() == 1);
-  }
-}
-
-TEST_CASE("an answer that is not sound HTTP is malformed") {
-  for (const std::string answer :
-       {"HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 600 High\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n{}\n\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: -3\r\n\r\n{}\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: other\r\nContent-Length: 3\r\n\r\n{}\n",
-        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n{}\n"}) {
-    CAPTURE(answer);
-    const nango_test::raw_tls_server server({{answer, then::close}});
-    const auto read = client_of(server).get("x");
-    REQUIRE_FALSE(read);
-    const bool refused = read.error().code == errc::malformed_response || read.error().code == errc::connection_failed;
-    CHECK_MESSAGE(refused, read.error());
-    CHECK(read.error().may_have_executed);
-  }
 }

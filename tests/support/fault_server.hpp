@@ -127,6 +127,16 @@ class fault_server {
 
   /// From now on connections are refused.
   void refuse() { ::shutdown(listener_, SHUT_RDWR); }
+  /// Ends the connections that are open and wait for a request, each with a FIN and an RST: the client's next write to
+  /// one of them is answered with SIGPIPE.
+  void reset_all() {
+    const std::lock_guard lock(mutex_);
+    for (const int fd : open_) {
+      const linger at_once{1, 0};
+      ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+      ::shutdown(fd, SHUT_RDWR);  // wakes its thread, which closes it
+    }
+  }
 
   int port() const { return port_; }
   std::string base_url(const std::string& host = "127.0.0.1") const {

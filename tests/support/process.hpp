@@ -1,0 +1,58 @@
+// What this process holds, as Linux tells it.
+#ifndef NANGO_TESTS_PROCESS_HPP
+#define NANGO_TESTS_PROCESS_HPP
+
+#include <signal.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+
+namespace nango_test {
+
+namespace detail {
+inline std::size_t entries(const char* folder) {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder)) ++count;
+  return count;
+}
+}  // namespace detail
+
+/// The one that looks among them.
+inline std::size_t open_descriptors() { return detail::entries("/proc/self/fd"); }
+inline std::size_t threads() { return detail::entries("/proc/self/task"); }
+
+/// Threads that block every signal, as the backend's watchdog does, a sanitizer's own thread, and any thread for a
+/// moment while it begins.
+inline std::size_t deaf_threads() {
+  const auto bit = [](int signal) { return std::uint64_t{1} << (signal - 1); };
+  std::uint64_t all = 0;
+  for (int signal = 1; signal < 32; ++signal) all |= bit(signal);
+  all &= ~(bit(SIGKILL) | bit(SIGSTOP));  // nobody can
+  std::size_t count = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream status(task.path() / "status");  // which may be gone by now
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("SigBlk:") && (std::stoull(line.substr(7), nullptr, 16) & all) == all) ++count;
+    }
+  }
+  return count;
+}
+
+/// Waits until `holds`; false: it did not within 20 s, which no busy machine needs.
+template <class Condition> bool comes_true(Condition holds) {
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > limit) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
+}
+
+}  // namespace nango_test
+
+#endif
