@@ -2408,7 +2408,9 @@ class httplib_exchange {
       return unsent(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
     }
     if (unverified) return unsent(errc::tls_failed, "the certificate is not one of " + host);
-    if (!line_.refusal.empty()) return unsent(errc::tls_failed, "the TLS handshake was refused: " + line_.refusal);
+    if (!line_.refusal.empty()) {
+      return unsent(errc::tls_failed, "the TLS handshake with " + host + " was refused: " + line_.refusal);
+    }
     return unsent(errc::connection_failed, "the connection to " + host + " broke in the TLS handshake");
   }
 

@@ -122,10 +122,11 @@ TEST_CASE("a certificate of a trusted authority is good for the hosts of its SAN
 
 TEST_CASE("a name in another case is the same name; 0.11.4's own check refuses it, with nothing sent") {
   const trust trusted;
-  const certificate leaf({.dns = {"LocalHost"}}, trusted.root);
+  const certificate leaf({.common_name = "elsewhere", .dns = {"LocalHost"}}, trusted.root);
   const fault_server server{showing{leaf}};
   const auto answer = trusted.client_of(server, name).post("x", {{"a", 1}});
   CHECK(server.started() == (answer ? 1 : 0));
+  CHECK(answer.has_value() == (std::string_view(CPPHTTPLIB_VERSION) != "0.11.4"));
   if (answer) return;
   CHECK(answer.error().code == errc::tls_failed);
   CHECK_FALSE(answer.error().may_have_executed);
@@ -242,7 +243,7 @@ TEST_CASE("TLS 1.2 is the least that is spoken") {
   trusted.refuses({.leaf = leaf, .most_version = TLS1_1_VERSION}, name, "version");
 }
 
-TEST_CASE("a server that asks for a renegotiation is refused or answers; the next call succeeds") {
+TEST_CASE("a renegotiation is refused, and the next call succeeds") {
   const trust trusted;
   const certificate leaf({}, trusted.root);
   nango_test::fault_server_options options = showing{.leaf = leaf, .most_version = TLS1_2_VERSION};
@@ -252,13 +253,10 @@ TEST_CASE("a server that asks for a renegotiation is refused or answers; the nex
   const auto began = steady_clock::now();
   const auto answer = api.post("x", {{"a", 1}});
   CHECK(steady_clock::now() - began < std::chrono::seconds(5));
-  if (answer) {
-    CHECK(*answer == 1);
-  } else {
-    CHECK(answer.error().code == errc::connection_failed);
-    CHECK(answer.error().may_have_executed);
-    CHECK(answer.error().attempts == 1);
-  }
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == errc::connection_failed);
+  CHECK(answer.error().may_have_executed);
+  CHECK(answer.error().attempts == 1);
   const auto next = api.get("next");
   REQUIRE_MESSAGE(next, next.error());
   CHECK(*next == "/v1/next");
