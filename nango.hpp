@@ -63,6 +63,7 @@
 and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
 #else
 #define NANGO_DETAIL_HTTPLIB
+#include <errno.h>           // was a read interrupted?
 #include <fcntl.h>           // a descriptor's duplicate that is not inherited
 #include <httplib.h>         // the transport
 #include <openssl/err.h>     // the thread's error queue is left clean
@@ -70,7 +71,7 @@ and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
 #include <openssl/x509v3.h>  // host flags
 #include <poll.h>            // has an idle connection something to say?
 #include <signal.h>          // SIGPIPE is kept away
-#include <sys/socket.h>      // shutdown
+#include <sys/socket.h>      // shutdown, a proxy's CONNECT
 #include <unistd.h>          // close
 #endif
 #endif
@@ -733,10 +734,8 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 /// - A head of more than 128 KiB is malformed_response, and so is an interim answer but 100 (103, say).
 ///
 /// Not to be mended from outside: 0.11.4 crashes on a status line of 30 KB and more, buffers a head of any size,
-/// percent-decodes the values of received headers, and hangs for good when a proxy refuses a tunnel with an answer that
-/// says `Connection: close` (a 407, say) or is HTTP/1.0. Take the current upstream header to talk through
-/// proxies, or to servers that you do not trust. Linux is tested, other POSIX systems by best effort; on Windows bring
-/// a backend of your own.
+/// and percent-decodes the values of received headers. Take the current upstream header to talk to servers that you do
+/// not trust. Linux is tested, other POSIX systems by best effort; on Windows bring a backend of your own.
 class httplib_backend {
  public:
   /// Throws exception where ca_file or proxy cannot be used (with exceptions off: std::abort).
@@ -1968,6 +1967,7 @@ struct connection {
   bool written = false;          // a byte of this request may have been sent
   long verdict = X509_V_OK;
   std::string refusal{};  // why one of the two sides refused the handshake
+  int proxy_status = 0;   // what the proxy answered to tunnel_client's CONNECT
 
   std::unique_ptr<httplib::ClientImpl> client{};  // last: destroyed before what its hooks use
 
@@ -1984,14 +1984,70 @@ struct connection {
   }
 };
 
+// 0.11.4's own CONNECT waits for itself for good if the answer closes the connection, and takes a refusal for a tunnel.
+// This one sends another in its place. (0.53.1's is sound, and its SSLClient final.)
+template <class Client> class tunnel_client : public Client {
+ public:
+  tunnel_client(const endpoint& base, const proxy_address& proxy, connection& line)
+      : Client(base.host, base.port), proxy_(proxy), line_(line) {}
+
+ private:
+  bool create_and_connect_socket(typename Client::Socket& socket, httplib::Error& error) override {
+    this->set_proxy(proxy_.host, proxy_.port);
+    // NOLINTNEXTLINE(bugprone-parent-virtual-call): SSLClient's own is private, and adds is_valid()
+    const bool connected = this->is_valid() && Client::ClientImpl::create_and_connect_socket(socket, error);
+    this->set_proxy("", -1);  // or httplib sends its CONNECT too
+    line_.proxy_status = connected ? ask(socket.sock) : 0;
+    if (is_success(line_.proxy_status)) return true;
+    this->close_socket(socket);
+    return false;
+  }
+
+  // The status of the final answer, or 0.
+  int ask(int fd) const {
+    const auto& target = this->host_and_port_;
+    std::string head = "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n";
+    const auto credentials = httplib::make_basic_authentication_header(proxy_.user, proxy_.password).second;
+    if (!proxy_.user.empty()) head += "Proxy-Authorization: " + credentials + "\r\n";
+    head += "\r\n";
+    if (::send(fd, head.data(), head.size(), 0) != static_cast<ssize_t>(head.size())) return 0;
+    int status = 100;
+    while (status >= 100 && status < 200) status = read_status(fd);
+    return status;
+  }
+  static int read_status(int fd) {
+    std::string head;
+    for (char byte = 0; !head.ends_with("\r\n\r\n");) {
+      const auto got = ::recv(fd, &byte, 1, 0);  // what comes after the head is the tunnel's
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0 || head.size() == 16'384) return 0;
+      head += byte;
+    }
+    if (!head.starts_with("HTTP/1.") || head[8] != ' ') return 0;
+    return parse_integer<int>(std::string_view(head).substr(9, head.find_first_of(" \r", 9) - 9)).value_or(0);
+  }
+
+  const proxy_address& proxy_;
+  connection& line_;
+};
+
+template <class Client>
+std::unique_ptr<Client> make_tls_client(const endpoint& base, const proxy_address& proxy, connection& line) {
+  if constexpr (!std::is_final_v<Client>) {
+    if (proxy.port != 0) return std::make_unique<tunnel_client<Client>>(base, proxy, line);  // 0.11.4
+  }
+  auto client = std::make_unique<Client>(base.host, base.port);
+  if (proxy.port != 0) client->set_proxy(proxy.host, proxy.port);
+  if (!proxy.user.empty()) client->set_proxy_basic_auth(proxy.user, proxy.password);
+  return client;
+}
+
 // 0.53.1 sends a request again when the connection turns out closed, adds `Expect: 100-continue` to a body of 1 KiB
 // (unless there is an Expect already) and tells the proxy's credentials to the origin too. A header writer sees each
-// head: it lets the marked request through once, without the mark. 0.11.4 only does the last of the three.
-template <class Client>
-void send_once(Client& client, httplib::Headers& fields, connection& line, bool has_proxy_user) {
+// head: it lets the marked request through once, without the mark. 0.11.4 does none of the three.
+template <class Client> void send_once(Client& client, httplib::Headers& fields, connection& line) {
   line.written = false;
   if constexpr (requires { client.set_header_writer(nullptr); }) {
-    static_cast<void>(has_proxy_user);
     fields.emplace("Expect", "");
     line.tells_writes = true;
     client.set_header_writer([&line](auto& stream, auto& head) -> ssize_t {
@@ -2008,8 +2064,6 @@ void send_once(Client& client, httplib::Headers& fields, connection& line, bool 
       text += "\r\n";
       return stream.write(text.data(), text.size());
     });
-  } else {
-    if (has_proxy_user) fields.emplace("Proxy-Authorization", "");  // 0.11.4: keeps it from adding the proxy's
   }
 }
 
@@ -2110,7 +2164,7 @@ class httplib_pool {
   std::unique_ptr<connection> connect() {
     auto line = std::make_unique<connection>();
     if (base.tls) {
-      auto secured = std::make_unique<httplib::SSLClient>(base.host, base.port);
+      auto secured = make_tls_client<httplib::SSLClient>(base, proxy, *line);
       if (secured->is_valid()) secure(*line, tls_context(*secured));
       load_no_authorities(*secured);
       line->client = std::move(secured);
@@ -2124,8 +2178,6 @@ class httplib_pool {
     http.set_follow_location(false);
     http.set_decompress(false);  // a truncated gzip stream would pass for a whole one
     send_target_as_it_is(http);
-    if (proxy.port != 0) http.set_proxy(proxy.host, proxy.port);
-    if (!proxy.user.empty()) http.set_proxy_basic_auth(proxy.user, proxy.password);
     return line;
   }
 
@@ -2261,7 +2313,7 @@ class httplib_exchange {
     const bool complete = line_.client->send(request, head, code) && code == httplib::Error::Success;
     const bool from_origin = !pool_.base.tls || line_.trusted;  // else it is the proxy's
     if (from_origin && (complete || bodiless_) && inspect(head) && is_whole(head)) return answer(head);
-    return failure(code, head.status);
+    return failure(code, (std::max)(head.status, line_.proxy_status));
   }
   // The answer ended where the next one begins.
   bool ended_cleanly() const noexcept { return ended_cleanly_; }
@@ -2279,7 +2331,7 @@ class httplib_exchange {
     for (const auto& [name, value] : request_.headers) {
       if (!equal_names(name, "Expect")) out.headers.emplace(name, value);  // it is of framing
     }
-    send_once(*line_.client, out.headers, line_, !pool_.proxy.user.empty());
+    send_once(*line_.client, out.headers, line_);
     out.response_handler = [this](const httplib::Response& head) { return on_head(head); };
     out.content_receiver = [this](const char* data, std::size_t size, auto offset, auto total) {
       if (!on_body(data, size) || !chunked_) return fault_ == fault::none;

@@ -50,6 +50,7 @@ enum class ending {
   flood,        ///< With `rest`, again and again, until the client goes away.
   garble,       ///< With bytes that are no TLS, under it.
   renegotiate,  ///< With a renegotiation (TLS 1.2); `rest` is sent if that succeeds, then it is closed.
+  hand_over,    ///< With what fault_server_options::take_over does, and a FIN. Plain TCP only.
 };
 
 /// What the server does at one moment.
@@ -84,6 +85,7 @@ struct fault_server_options {
   bool tls = true;
   std::deque<act> script{};  ///< One act after the other, whatever the connection.
   std::function<act(std::string_view request)> afterwards = answer_soundly;  ///< When the script is at its end.
+  std::function<void(int fd, const act&)> take_over{};                       ///< See ending::hand_over.
   std::function<void(SSL_CTX*)> configure{};  ///< Certificate and versions; empty: a sound certificate of ca_file().
   entrance door = entrance::open;
 };
@@ -360,6 +362,7 @@ class fault_server {
         wait_for_end(to.fd);
         break;
       case ending::renegotiate: renegotiate(what.rest, to); break;
+      case ending::hand_over: options_.take_over(to.fd, what); break;
       case ending::keep:
       case ending::break_off: break;
     }
