@@ -1481,6 +1481,7 @@ inline result<proxy_address> parse_proxy(std::string_view proxy) {
   found.written_password = credentials.substr((std::min)(user.size() + 1, credentials.size()));
   found.password = unescape(found.written_password);
   if (found.user.empty() || found.password.empty()) return bad("has an '@' but not user:pass before it");
+  if (found.user.find(':') != std::string::npos) return bad("has a ':' in the user name, where none can be");
   if (has_control(found.user + found.password)) return bad("has control characters in user:pass");
   return found;
 }
@@ -1916,11 +1917,14 @@ template <class Client> void send_target_as_it_is(Client& client) {
     client.set_url_encode(false);  // 0.11.4
   }
 }
-template <class Client> void load_no_authorities(Client& client) {  // the pool's store has them
+// OpenSSL verifies, as httplib_pool::secure() has it, with the pool's authorities.
+template <class Client> void leave_trust_to_openssl(Client& client) {
   if constexpr (requires { client.enable_system_ca(false); }) {
-    client.enable_system_ca(false);  // 0.53.1
+    client.enable_system_ca(false);  // 0.53.1 would load the system's for each client
   } else {
-    client.set_ca_cert_path("", "/dev/null");  // 0.11.4 loads the system's unless it is given a place
+    // 0.11.4 the same; it also switches OpenSSL's verification off for its own, which takes the CN where the SAN does
+    // not match, knows upper from lower case, and reads beyond an address of the certificate.
+    client.enable_server_certificate_verification(false);
   }
 }
 struct store_deleter {
@@ -1934,9 +1938,6 @@ inline result<certificate_store> load_authorities(const std::string& ca_file) {
   if (!store) return unsent(errc::tls_failed, "OpenSSL has no memory for a certificate store");
   const bool loaded = ca_file.empty() ? X509_STORE_set_default_paths(store.get()) == 1
                                       : X509_STORE_load_locations(store.get(), ca_file.c_str(), nullptr) == 1;
-  // 0.11.4 adds this place for each client (load_no_authorities). To add what is there already changes nothing, and so
-  // is safe while other threads use the store.
-  X509_STORE_load_locations(store.get(), nullptr, "/dev/null");
   ERR_clear_error();
   if (loaded || ca_file.empty()) return store;
   return refuse("client_options::ca_file cannot be read or holds no certificate in PEM form: " + one_line(ca_file));
@@ -2166,7 +2167,7 @@ class httplib_pool {
     if (base.tls) {
       auto secured = make_tls_client<httplib::SSLClient>(base, proxy, *line);
       if (secured->is_valid()) secure(*line, tls_context(*secured));
-      load_no_authorities(*secured);
+      leave_trust_to_openssl(*secured);
       line->client = std::move(secured);
     } else {
       line->client = std::make_unique<httplib::ClientImpl>(base.host, base.port);
@@ -2190,7 +2191,6 @@ class httplib_pool {
     auto* parameters = SSL_CTX_get0_param(context);
     X509_VERIFY_PARAM_set_hostflags(parameters,
                                     X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    // 0.11.4 accepts the CN where the SAN does not match: let OpenSSL verify the host.
     if (X509_VERIFY_PARAM_set1_ip_asc(parameters, base.host.c_str()) != 1) {
       X509_VERIFY_PARAM_set1_host(parameters, base.host.c_str(), 0);
     }
@@ -2424,8 +2424,7 @@ class httplib_exchange {
   // By what happened, not by httplib's numbers for it.
   error failure(httplib::Error code, int proxy_status) const {
     const bool unconnected = code == httplib::Error::Connection || code == httplib::Error::ConnectionTimeout;
-    const bool unverified = code == httplib::Error::SSLServerVerification;  // 0.11.4's own check, stricter on case
-    const bool may_be_sent = pool_.base.tls ? line_.trusted && !unverified : !unconnected;
+    const bool may_be_sent = pool_.base.tls ? line_.trusted : !unconnected;
     const bool sent = line_.tells_writes ? line_.written : may_be_sent;
     const auto is = [&](errc what, std::string message) {
       return error{.code = what, .http_status = status_, .message = std::move(message), .may_have_executed = sent};
@@ -2445,7 +2444,7 @@ class httplib_exchange {
     const bool unreadable = line_.ssl != nullptr && !line_.lost && !line_.over && code != httplib::Error::Write;
     if (sent && unreadable) return is(errc::malformed_response, "the answer of " + host + " is no sound HTTP");
     if (sent) return is(errc::connection_failed, "the connection to " + host + " broke before the whole answer came");
-    if (line_.handshake_began) return tls_failure(unverified);
+    if (line_.handshake_began) return tls_failure();
     if (pool_.proxy.port == 0) {
       return is(errc::connection_failed, "cannot connect to " + host + ": unknown name, refused or unreachable");
     }
@@ -2453,13 +2452,12 @@ class httplib_exchange {
     return is(errc::connection_failed, "no tunnel through the proxy " + pool_.proxy.host + status);
   }
 
-  error tls_failure(bool unverified) const {
+  error tls_failure() const {
     const auto& host = pool_.base.host;
     if (line_.verdict != X509_V_OK) {
       const char* why = X509_verify_cert_error_string(line_.verdict);
       return unsent(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
     }
-    if (unverified) return unsent(errc::tls_failed, "the certificate is not one of " + host);
     if (!line_.refusal.empty()) {
       return unsent(errc::tls_failed, "the TLS handshake with " + host + " was refused: " + line_.refusal);
     }

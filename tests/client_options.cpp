@@ -368,7 +368,8 @@ TEST_CASE("a proxy that is not http://[user:pass@]host:port is refused, and the 
                                   "http://u:hunter2@proxy.example.com:3128/path",
                                   "http://u:hunter2\r\n@proxy.example.com:3128",
                                   "http://u:hunter2%0a@proxy.example.com:3128",
-                                  "http://u%00:hunter2@proxy.example.com:3128"}) {
+                                  "http://u%00:hunter2@proxy.example.com:3128",
+                                  "http://u%3Ax:hunter2@proxy.example.com:3128"}) {
     CAPTURE(proxy);
     auto options = test_options();
     options.proxy = proxy;
