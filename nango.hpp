@@ -1890,6 +1890,7 @@ class socket_handle {
     if (fd_ >= 0) ::close(fd_);
     fd_ = of >= 0 ? ::fcntl(of, F_DUPFD_CLOEXEC, 0) : -1;
   }
+  bool is_open() const noexcept { return fd_ >= 0; }
   void shut_down() const noexcept {
     if (fd_ >= 0) ::shutdown(fd_, SHUT_RDWR);
   }
@@ -2236,6 +2237,7 @@ class httplib_pool {
     if (line.trusted) return;  // tickets and alerts after the handshake do not matter here
     if (!std::exchange(line.handshake_began, true)) {
       line.ssl = const_cast<SSL*>(ssl);
+      if (!line.socket.is_open()) ::shutdown(SSL_get_fd(ssl), SHUT_RDWR);  // no descriptor was left to watch it by
       BIO_set_callback_arg(SSL_get_rbio(ssl), reinterpret_cast<char*>(&line));
       BIO_set_callback_ex(SSL_get_rbio(ssl), on_transfer);
       const std::unique_lock lock(mutex_);

@@ -1,12 +1,14 @@
-// Default backend: bombs and endless answers do not fill the memory.
+// Default backend: bombs and endless answers do not fill the memory, and descriptors may run out.
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <deque>
 #include <string>
 
 #include "fault_server.hpp"
@@ -112,4 +114,23 @@ TEST_CASE("the peak of the memory grows by less than 32 MiB, with bodies of 1 Mi
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   CHECK(peak_kilobytes() - before < 32 * 1024);
 #endif
+}
+
+TEST_CASE("a connection for whose watchdog no descriptor is left is given up before anything is sent") {
+  const server_process server;
+  const nango::client api(
+      {.api_key = "key", .base_url = server.base_url(), .retry = {.max_attempts = 1}, .ca_file = server.ca_file()});
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int next = ::dup(0);
+  REQUIRE(next >= 0);
+  ::close(next);
+  const rlimit one_more{static_cast<rlim_t>(next) + 1, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &one_more) == 0);
+  const auto unwatched = api.get("x");
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  REQUIRE_FALSE(unwatched);
+  CHECK(unwatched.error().code == nango::errc::connection_failed);
+  CHECK_FALSE(unwatched.error().may_have_executed);
+  CHECK(api.get("x"));
 }
