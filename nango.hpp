@@ -731,11 +731,13 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 ///   interrupted.
 /// - One connection for each request in flight, reused last in, first out; 64 idle ones at most, for 50 s at most.
 /// - Nothing is sent twice, redirects are not followed, SIGPIPE never reaches the program, nothing is decompressed.
-/// - A head of more than 128 KiB is malformed_response, and so is an interim answer but 100 (103, say).
+/// - What is no sound HTTP is malformed_response, as are a head over 128 KiB, a header over 8 KiB, more than 100 headers
+///   (0.53.1), a chunked body's trailer (0.11.4), and an interim answer but 100 (103, say).
 ///
-/// Not to be mended from outside: 0.11.4 crashes on a status line of 30 KB and more, buffers a head of any size,
-/// and percent-decodes the values of received headers. Take the current upstream header to talk to servers that you do
-/// not trust. Linux is tested, other POSIX systems by best effort; on Windows bring a backend of your own.
+/// Not to be mended from outside: 0.11.4 crashes on a status line of 30 KB and more, and percent-decodes the values of
+/// received headers. Take the current upstream header to talk to servers that you do not trust. Over plain TCP, which is
+/// for loopback only, nothing tells an answer that broke off from a malformed one, or bounds the head.
+/// Linux is tested, other POSIX systems by best effort; on Windows bring a backend of your own.
 class httplib_backend {
  public:
   /// Throws exception where ca_file or proxy cannot be used (with exceptions off: std::abort).

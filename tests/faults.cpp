@@ -1,4 +1,22 @@
 // Default backend: each fault of the wire ends a call with the right error, in time, and with nothing sent twice.
+//
+// What the default backend owes its callers, and the tests that show it (a file, its case or rows of support/faults.hpp):
+//
+//  1. TLS                faults_certificates; faults_proxy, "the certificate is checked through the tunnel"
+//  2. SIGPIPE            faults_sigpipe
+//  3. Deadline, cancel   here, "each fault", "the connect timeout", "a peer that does not read"; faults_cancel;
+//                        faults_memory, "a connection for whose watchdog"; faults_threads, "the watchdog"
+//  4. Size               faults_memory, "the peak"; rows "an endless"; httplib_backend, "a body larger than allowed"
+//  5. Idle connections   rows "surplus bytes", "two answers", "the idle connection", "on a kept connection"; every call
+//                        that follows a fault here; faults_threads, "destroyed"
+//  6. No second send     here, "with retries on", "a POST that was read"; faults_threads, "64 threads"
+//  7. Pool               httplib_pool; httplib_backend, "one thread keeps", "threads share"
+//  8. Latency            httplib_pool, "what is written goes out"; httplib_backend, "a body of any size"
+//  9. Encoding           httplib_backend, "what is sent arrives byte for byte"
+// 10. Redirects          here, "a redirect"
+// 11. Answers            rows of malformed heads and chunks, and of what the two versions do differently
+// 12. Platforms          Linux only is tested
+// 13. Nothing thrown     every case here: an exception would fail it
 
 #include <doctest/doctest.h>
 
