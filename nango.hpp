@@ -731,13 +731,14 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 ///   interrupted.
 /// - One connection for each request in flight, reused last in, first out; 64 idle ones at most, for 50 s at most.
 /// - Nothing is sent twice, redirects are not followed, SIGPIPE never reaches the program, nothing is decompressed.
-/// - What is no sound HTTP is malformed_response, as are a head over 128 KiB, a header over 8 KiB, more than 100 headers
-///   (0.53.1), a chunked body's trailer (0.11.4), and an interim answer but 100 (103, say).
+/// - What is no sound HTTP is malformed_response, as are a head over 128 KiB, a header over 8 KiB, more than 100
+/// headers
+///   (0.53.1), a chunked body's trailer (0.11.4), and an interim answer but a bare 100 (103, say).
 ///
 /// Not to be mended from outside: 0.11.4 crashes on a status line of 30 KB and more, and percent-decodes the values of
-/// received headers. Take the current upstream header to talk to servers that you do not trust. Over plain TCP, which is
-/// for loopback only, nothing tells an answer that broke off from a malformed one, or bounds the head.
-/// Linux is tested, other POSIX systems by best effort; on Windows bring a backend of your own.
+/// received headers. Take the current upstream header to talk to servers that you do not trust. Over plain TCP, which
+/// is for loopback only, nothing tells an answer that broke off from a malformed one, or bounds the head. Linux is
+/// tested, other POSIX systems by best effort; on Windows bring a backend of your own.
 class httplib_backend {
  public:
   /// Throws exception where ca_file or proxy cannot be used (with exceptions off: std::abort).
@@ -1906,6 +1907,8 @@ class socket_handle {
 };
 
 // The differences between httplib 0.11.4 and 0.53.1, one function each.
+template <class Client>
+inline constexpr bool has_header_writer = requires(Client& client) { client.set_header_writer(nullptr); };  // 0.53.1
 template <class Client> SSL_CTX* tls_context(Client& client) {
   if constexpr (requires { client.tls_context(); }) {
     return static_cast<SSL_CTX*>(client.tls_context());  // 0.53.1: a void*
@@ -1920,13 +1923,13 @@ template <class Client> void send_target_as_it_is(Client& client) {
     client.set_url_encode(false);  // 0.11.4
   }
 }
-// OpenSSL verifies, as httplib_pool::secure() has it, with the pool's authorities.
+// OpenSSL verifies, as httplib_pool::secure() has it, with the pool's authorities; on_tls() lets nobody else pass.
 template <class Client> void leave_trust_to_openssl(Client& client) {
   if constexpr (requires { client.enable_system_ca(false); }) {
     client.enable_system_ca(false);  // 0.53.1 would load the system's for each client
   } else {
-    // 0.11.4 the same; it also switches OpenSSL's verification off for its own, which takes the CN where the SAN does
-    // not match, knows upper from lower case, and reads beyond an address of the certificate.
+    // 0.11.4's own check would load the system's too and take the place of OpenSSL's; it accepts the CN where the SAN
+    // does not match, minds upper and lower case, and reads beyond an address of the certificate.
     client.enable_server_certificate_verification(false);
   }
 }
@@ -1965,10 +1968,9 @@ struct connection {
   bool trusted = false;          // the handshake is done, with a trusted certificate for the host
   bool peer_finished = false;    // it sent a close_notify: what came before is whole
   bool lost = false;             // the socket's stream ended or failed
-  bool over = false;             // TLS's did, by a close_notify or a fatal alert
+  bool over = false;             // TLS ended: a close_notify or a fatal alert
   std::size_t overhead = 0;      // bytes that came since httplib last handed something on
-  bool tells_writes = false;     // by httplib's header writer, so that `written` is the truth
-  bool written = false;          // a byte of this request may have been sent
+  bool written = false;          // a byte of this request may have been sent, says httplib's header writer
   long verdict = X509_V_OK;
   std::string refusal{};  // why one of the two sides refused the handshake
   int proxy_status = 0;   // what the proxy answered to tunnel_client's CONNECT
@@ -2051,9 +2053,8 @@ std::unique_ptr<Client> make_tls_client(const endpoint& base, const proxy_addres
 // head: it lets the marked request through once, without the mark. 0.11.4 does none of the three.
 template <class Client> void send_once(Client& client, httplib::Headers& fields, connection& line) {
   line.written = false;
-  if constexpr (requires { client.set_header_writer(nullptr); }) {
+  if constexpr (has_header_writer<Client>) {
     fields.emplace("Expect", "");
-    line.tells_writes = true;
     client.set_header_writer([&line](auto& stream, auto& head) -> ssize_t {
       const bool is_request = head.count("Expect") != 0;  // else it is the CONNECT to a proxy
       if (is_request && std::exchange(line.written, true)) {
@@ -2071,11 +2072,16 @@ template <class Client> void send_once(Client& client, httplib::Headers& fields,
   }
 }
 
-// 0.11.4 takes whatever follows a chunk for the end of the body: look at it first. (Its plain connections read ahead.)
-template <class Client> bool is_chunk_closed(const Client&, SSL* ssl) {
+// 0.11.4 takes whatever follows a chunk for the end of the body: look at it first, or at what of it is in this TLS
+// record. (Its plain connections read ahead.)
+template <class Client> bool is_chunk_closed(SSL* ssl) {
   char next[] = "\r\n";
-  if constexpr (!requires(Client& client) { client.set_header_writer(nullptr); }) {
-    if (ssl != nullptr) SSL_peek(ssl, next, 2);  // where that fails, so does httplib
+  if constexpr (!has_header_writer<Client>) {
+    int got = ssl == nullptr ? 0 : -1;
+    while (got < 0) {  // again after a session ticket or a signal
+      got = SSL_peek(ssl, next, 2);
+      if (got < 0 && SSL_get_error(ssl, got) != SSL_ERROR_WANT_READ) break;  // so fails httplib
+    }
   }
   return std::string_view(next) == "\r\n";
 }
@@ -2157,7 +2163,7 @@ class httplib_pool {
   }
 
  private:
-  static constexpr std::size_t max_overhead = std::size_t{128} << 10;  // a head, mostly
+  static constexpr std::size_t max_overhead = std::size_t{128} << 10;  // a head, mostly; a handshake
   static constexpr std::size_t max_idle = 64;
   static constexpr std::chrono::seconds max_idle_time{50};  // the hosted server closes after 61 s
   static bool is_stale(const connection& line, time_point now) noexcept {
@@ -2186,7 +2192,6 @@ class httplib_pool {
   }
 
   void secure(connection& line, SSL_CTX* context) {
-    SSL_CTX_set1_cert_store(context, authorities_.get());
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);  // it would change the peer under a request
@@ -2194,9 +2199,9 @@ class httplib_pool {
     auto* parameters = SSL_CTX_get0_param(context);
     X509_VERIFY_PARAM_set_hostflags(parameters,
                                     X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    if (X509_VERIFY_PARAM_set1_ip_asc(parameters, base.host.c_str()) != 1) {
-      X509_VERIFY_PARAM_set1_host(parameters, base.host.c_str(), 0);
-    }
+    const bool pinned = X509_VERIFY_PARAM_set1_ip_asc(parameters, base.host.c_str()) == 1 ||
+                        X509_VERIFY_PARAM_set1_host(parameters, base.host.c_str(), 0) == 1;
+    if (pinned) SSL_CTX_set1_cert_store(context, authorities_.get());  // else (no memory) nobody is trusted
     static const int slot = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
     line.pool = this;
     SSL_CTX_set_ex_data(context, slot, &line);
@@ -2210,13 +2215,14 @@ class httplib_pool {
   void on_socket(connection& line, int fd) {
     const std::unique_lock lock(mutex_);
     line.socket.reset(fd);
+    if (!line.socket.is_open()) ::shutdown(fd, SHUT_RDWR);  // no descriptor was left to watch it by: it never sends
     line.ssl = nullptr;
     line.handshake_began = line.trusted = line.peer_finished = line.lost = line.over = false;
     line.verdict = X509_V_OK;
     line.refusal.clear();
   }
 
-  // TLS read from the socket, or wrote to it.
+  // Below TLS: counts what comes in, to bound a head, and sees the stream end.
   static long on_transfer(BIO* socket, int operation, const char*, std::size_t, int, long, int done,
                           std::size_t* size) {
     auto& line = *reinterpret_cast<connection*>(BIO_get_callback_arg(socket));
@@ -2239,12 +2245,12 @@ class httplib_pool {
     if (line.trusted) return;  // tickets and alerts after the handshake do not matter here
     if (!std::exchange(line.handshake_began, true)) {
       line.ssl = const_cast<SSL*>(ssl);
-      if (!line.socket.is_open()) ::shutdown(SSL_get_fd(ssl), SHUT_RDWR);  // no descriptor was left to watch it by
       BIO_set_callback_arg(SSL_get_rbio(ssl), reinterpret_cast<char*>(&line));
       BIO_set_callback_ex(SSL_get_rbio(ssl), on_transfer);
       const std::unique_lock lock(mutex_);
       line.limit = line.deadline;  // connected: the connect timeout is over
     }
+    line.verdict = SSL_get_verify_result(ssl);
     if (line.lost) return;  // OpenSSL blames the handshake for it
     if (alert && !closes) line.refusal = SSL_alert_desc_string_long(value);
     const auto code = ERR_peek_error();  // not each refusal sends an alert
@@ -2253,8 +2259,12 @@ class httplib_pool {
       const char* reason = ERR_reason_error_string(code);
       line.refusal = reason != nullptr ? reason : "unknown reason";
     }
-    line.verdict = SSL_get_verify_result(ssl);
-    if ((where & SSL_CB_HANDSHAKE_DONE) != 0) line.trusted = line.verdict == X509_V_OK;
+    if ((where & SSL_CB_HANDSHAKE_DONE) == 0) return;
+    const bool anonymous =
+        SSL_get_peer_cert_chain(ssl) == nullptr;  // openssl.cnf can permit that; OpenSSL lets it pass
+    if (anonymous) line.refusal = "the peer shows no certificate";
+    line.trusted = line.verdict == X509_V_OK && !anonymous;
+    if (!line.trusted) ::shutdown(SSL_get_fd(ssl), SHUT_RDWR);  // httplib would send the request
   }
 
   void wake_by(time_point t) {
@@ -2338,10 +2348,7 @@ class httplib_exchange {
     send_once(*line_.client, out.headers, line_);
     out.response_handler = [this](const httplib::Response& head) { return on_head(head); };
     out.content_receiver = [this](const char* data, std::size_t size, auto offset, auto total) {
-      if (!on_body(data, size) || !chunked_) return fault_ == fault::none;
-      if (total - offset - size > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
-      if (offset + size < total || is_chunk_closed(*line_.client, line_.ssl)) return true;
-      return fail(fault::malformed, "the answer has a chunk that is none");
+      return on_body(data, size) && (!chunked_ || on_chunk(total - offset - size));
     };
     return out;
   }
@@ -2373,28 +2380,36 @@ class httplib_exchange {
     return !failure || fail(fault::too_large);  // for the memory
   }
 
+  // Of a chunk so much is still to come.
+  bool on_chunk(std::uint64_t left) {
+    if (left > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
+    if (left > 0 || is_chunk_closed<httplib::ClientImpl>(line_.ssl)) return true;
+    return fail(fault::malformed, "the answer has a chunk that is none");
+  }
+
   bool inspect(const httplib::Response& head) {
     status_ = head.status;
     if (head.status < 100 || head.status > 599) return fail(fault::malformed, "the answer's HTTP status is none");
     if (head.status < 200) return fail(fault::malformed, "an interim answer came where the final one was due");
+    const bool asked = find_header(request_.headers, "Accept-Encoding") != nullptr;
     for (const auto& [name, value] : head.headers) {  // 0.11.4 percent-decodes values: they can have any byte
       if (!is_token(name) || has_control(value)) return fail(fault::malformed, "the answer has a header that is none");
+      if (asked || !equal_names(name, "Content-Encoding") || value.empty() || equal_names(value, "identity")) continue;
+      return fail(fault::malformed, "the answer has a content encoding that was not asked for: " + one_line(value));
     }
-    const auto encoding = head.get_header_value("Content-Encoding");
-    const bool asked = find_header(request_.headers, "Accept-Encoding") != nullptr;
-    if (encoding.empty() || equal_names(encoding, "identity") || asked) return true;
-    return fail(fault::malformed, "the answer has a content encoding that was not asked for: " + one_line(encoding));
+    return true;
   }
 
   // For an answer with a body: its end must be beyond doubt.
   bool inspect_framing(const httplib::Response& head) {
     const auto coding = head.get_header_value("Transfer-Encoding");
-    chunked_ = !coding.empty();
-    if (!coding.empty() && !equal_names(coding, "chunked")) return fail(fault::malformed, "unknown transfer encoding");
+    chunked_ = head.has_header("Transfer-Encoding");
+    if (chunked_ && (!equal_names(coding, "chunked") || head.get_header_value_count("Transfer-Encoding") != 1))
+      return fail(fault::malformed, "unknown transfer encoding");
     const auto [first, last] = head.headers.equal_range("Content-Length");
     for (auto it = first; it != last; ++it) {
       const bool is_number = std::all_of(it->second.begin(), it->second.end(), is_digit);
-      if (it->second != first->second || !is_number || !parse_integer<std::uint64_t>(it->second) || !coding.empty()) {
+      if (it->second != first->second || !is_number || !parse_integer<std::uint64_t>(it->second) || chunked_) {
         return fail(fault::malformed, "the answer's length is not clear");
       }
     }
@@ -2428,8 +2443,8 @@ class httplib_exchange {
   // By what happened, not by httplib's numbers for it.
   error failure(httplib::Error code, int proxy_status) const {
     const bool unconnected = code == httplib::Error::Connection || code == httplib::Error::ConnectionTimeout;
-    const bool may_be_sent = pool_.base.tls ? line_.trusted : !unconnected;
-    const bool sent = line_.tells_writes ? line_.written : may_be_sent;
+    const bool may_be_sent = !unconnected && (line_.trusted || !pool_.base.tls);
+    const bool sent = has_header_writer<httplib::ClientImpl> ? line_.written : may_be_sent;
     const auto is = [&](errc what, std::string message) {
       return error{.code = what, .http_status = status_, .message = std::move(message), .may_have_executed = sent};
     };

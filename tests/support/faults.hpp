@@ -185,6 +185,11 @@ inline void add_malformed_heads(std::vector<fault>& all) {
   row("a length beyond all numbers", head("Content-Length: 99999999999999999999\r\n") + "{}");
   row("two lengths", head("Content-Length: 2\r\nContent-Length: 3\r\n") + "{} ");
   row("chunks and a length", head("Transfer-Encoding: chunked\r\nContent-Length: 2\r\n") + "2\r\n{}\r\n0\r\n\r\n");
+  for (const std::string second : {"chunked", "gzip"}) {
+    row("a second transfer coding, " + second,
+        head("Transfer-Encoding: chunked\r\nTransfer-Encoding: " + second + "\r\n") + "2\r\n{}\r\n0\r\n\r\n");
+  }
+  row("an encoding after none", with_length("{}", "Content-Encoding: identity\r\nContent-Encoding: gzip\r\n"));
   row("an unknown transfer coding", head("Transfer-Encoding: gzip\r\n") + "{}");
   row("an encoding that was not asked for", with_length("{}", "Content-Encoding: x-unknown\r\n"));
   row("truncated gzip", with_length(gzip_of_a_gibibyte().substr(0, 20), "Content-Encoding: gzip\r\n"));
@@ -220,6 +225,19 @@ inline void add_malformed_chunks(std::vector<fault>& all, bool is_0_11_4) {
                    .end = verdict::malformed,
                    .tls_only = is_0_11_4});
   }
+}
+
+// A session ticket interrupts the reading, and none of it is lost for that.
+inline void add_tickets(std::vector<fault>& all) {
+  const auto row = [&](std::string name, std::string chunks, verdict end) {
+    all.push_back({.name = std::move(name),
+                   .script = {{.bytes = chunked("2\r\n{}"), .rest = std::move(chunks), .then = ending::ticket}},
+                   .end = end,
+                   .body = "{}",
+                   .tls_only = true});
+  };
+  row("a ticket before a chunk's end", "\r\n0\r\n\r\n", verdict::answer);
+  row("a ticket before a chunk's bad end", "XX\r\nlost", verdict::malformed);
 }
 
 inline void add_floods(std::vector<fault>& all) {
@@ -260,6 +278,7 @@ inline std::vector<fault> all_faults(bool is_0_11_4) {
   detail::add_malformed_heads(all);
   detail::add_differences(all, is_0_11_4);
   detail::add_malformed_chunks(all, is_0_11_4);
+  detail::add_tickets(all);
   detail::add_floods(all);
   return all;
 }
