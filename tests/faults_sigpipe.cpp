@@ -151,7 +151,7 @@ TEST_CASE("no SIGPIPE from a peer that ends a connection with the first bytes of
 
 TEST_CASE("no SIGPIPE when a large request is cut at its deadline while it is being written") {
   check_quiet([](bool tls) {
-    check_fails(tls, {.at = moment::head, .then = ending::stall}, 16'000'000, errc::timed_out, milliseconds(200));
+    check_fails(tls, {.at = moment::head, .then = ending::stall}, 8'000'000, errc::timed_out, milliseconds(200));
   });
 }
 

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -111,7 +112,9 @@ class fault_server {
       const std::lock_guard lock(mutex_);
       for (const int fd : open_) ::shutdown(fd, SHUT_RDWR);
     }
-    for (auto& thread : threads_) thread.join();
+    for (auto* threads : {&threads_, &finished_}) {
+      for (auto& thread : *threads) thread.join();
+    }
     for (const int fd : fillers_) ::close(fd);
     ::close(listener_);
   }
@@ -230,6 +233,9 @@ class fault_server {
         ::close(fd);
         return;
       }
+      const int on = 1;
+      ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // or the first answer waits 40 ms for an ACK
+      for (auto& thread : std::exchange(finished_, {})) thread.join();
       open_.push_back(fd);
       threads_.emplace_back([this, fd] { serve(fd); });
     }
@@ -246,6 +252,11 @@ class fault_server {
     const linger at_once{1, 0};
     if (resets) ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     ::close(fd);
+    if (stopping_) return;  // the destructor joins what is left
+    const auto is_own = [](const std::thread& thread) { return thread.get_id() == std::this_thread::get_id(); };
+    const auto own = std::find_if(threads_.begin(), threads_.end(), is_own);
+    finished_.push_back(std::move(*own));
+    threads_.erase(own);
   }
 
   // True: it ends with an RST.
@@ -380,7 +391,8 @@ class fault_server {
   mutable std::mutex mutex_{};
   std::vector<std::string> requests_{};
   std::vector<int> open_{};
-  std::vector<std::thread> threads_{};
+  std::vector<std::thread> threads_{};   // of the connections
+  std::vector<std::thread> finished_{};  // to be joined when the next connection comes
   std::atomic<int> connections_ = 0, started_ = 0;
   std::atomic<bool> stopping_ = false;
   const certificate authority_ = make_authority();
