@@ -731,14 +731,16 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 ///   interrupted.
 /// - One connection for each request in flight, reused last in, first out; 64 idle ones at most, for 50 s at most.
 /// - Nothing is sent twice, redirects are not followed, SIGPIPE never reaches the program, nothing is decompressed.
-/// - What is no sound HTTP is malformed_response, as are a head over 128 KiB, a header over 8 KiB, more than 100
-/// headers
-///   (0.53.1), a chunked body's trailer (0.11.4), and an interim answer but a bare 100 (103, say).
+/// - malformed_response is also: a head over 128 KiB, a header over 8 KiB, more than 100 headers (0.53.1), the trailer
+///   of a chunked body (0.11.4), an interim answer other than a bare 100.
 ///
-/// Not to be mended from outside: 0.11.4 crashes on a status line of 30 KB and more, and percent-decodes the values of
-/// received headers. Take the current upstream header to talk to servers that you do not trust. Over plain TCP, which
-/// is for loopback only, nothing tells an answer that broke off from a malformed one, or bounds the head. Linux is
-/// tested, other POSIX systems by best effort; on Windows bring a backend of your own.
+/// Not to be mended from outside: httplib crashes on a status line of 20 KB and more, depending on the stack. Define
+/// CPPHTTPLIB_MAX_LINE_LENGTH as 8192 for the whole program to keep 0.53.1 from it; nothing keeps 0.11.4, so take the
+/// other one to talk to servers that you do not trust. 0.11.4 also percent-decodes the values of received headers, and
+/// skips header lines that end in a bare LF. Over plain TCP, which is for loopback only, nothing tells an answer that
+/// broke off from a malformed one, or bounds the head.
+///
+/// Linux is tested, other POSIX systems by best effort; on Windows bring a backend of your own.
 class httplib_backend {
  public:
   /// Throws exception where ca_file or proxy cannot be used (with exceptions off: std::abort).
