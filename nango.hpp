@@ -962,9 +962,8 @@ class limiter_window {
     auto ending = first_counting(now);
     auto held = held_;
     auto free = r.requests - used(ending);
-    std::vector<time_point>
-        again;  // when the slots that were taken on the way are back, the first `retaken` taken again
-    std::size_t retaken = 0;
+    std::vector<time_point> again;  // when the slots that were taken on the way are back
+    std::size_t retaken = 0;        // so many of them were taken again
     for (auto t = (std::max)({now, hold_until_, paced_until_});; t = after(t, step(r)), --n) {
       const auto held_back = held > 0 ? after(now, r.per) : time_point::max();
       const auto counted_back = ending != ends_.end() ? *ending : time_point::max();
@@ -2262,8 +2261,8 @@ class httplib_pool {
       line.refusal = reason != nullptr ? reason : "unknown reason";
     }
     if ((where & SSL_CB_HANDSHAKE_DONE) == 0) return;
-    const bool anonymous =
-        SSL_get_peer_cert_chain(ssl) == nullptr;  // openssl.cnf can permit that; OpenSSL lets it pass
+    // A set-up of OpenSSL may permit a peer without a certificate: it is no untrusted one then.
+    const bool anonymous = SSL_get_peer_cert_chain(ssl) == nullptr;
     if (anonymous) line.refusal = "the peer shows no certificate";
     line.trusted = line.verdict == X509_V_OK && !anonymous;
     if (!line.trusted) ::shutdown(SSL_get_fd(ssl), SHUT_RDWR);  // httplib would send the request
