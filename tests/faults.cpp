@@ -98,12 +98,14 @@ bool meet_once(const fault& row, bool tls, std::string_view method, bool last_tr
   auto script = row.script;
   if (row.connected) script.push_front({.bytes = nango_test::sound_answer("0")});
   fault_server server({.tls = tls, .script = script, .door = row.door});
-  const nango::client api(options_for(server));
+  auto options = options_for(server);
+  if (row.end != verdict::late) options.timeout = milliseconds(5000);
+  const nango::client api(options);
   if (row.connected) REQUIRE(api.get("first", {}, {.timeout = milliseconds(5000)}));
 
   const auto began = steady_clock::now();
   const auto outcome = api.send(method, "fault", {}, method == "POST" ? R"({"a":1})" : "");
-  const bool in_time = steady_clock::now() - began < patience + margin, is_met = server.acts_left() == 0;
+  const bool in_time = steady_clock::now() - began < options.timeout + margin, is_met = server.acts_left() == 0;
   if (!last_try && !(in_time && is_met)) return false;
   CHECK(in_time);
   CHECK(is_met);

@@ -291,12 +291,14 @@ TEST_CASE("a ca_file that cannot be used is refused when the client is made") {
 
 TEST_CASE("a server that resets as soon as it showed its certificate is untrusted, not broken") {
   const trust trusted, another(nango_test::make_authority("Another authority"));
-  nango_test::fault_server_options options = showing{.leaf = certificate({}, another.root)};
+  const certificate leaf({}, another.root);
+  nango_test::fault_server_options options = showing{.leaf = leaf};
   options.script = {{.at = nango_test::moment::handshake, .bytes = "all", .then = nango_test::ending::reset}};
   const fault_server server(options);
   const auto answer = trusted.client_of(server, name).get("x");
   REQUIRE_FALSE(answer);
   CHECK_MESSAGE(answer.error().code == errc::tls_failed, answer.error());
+  CHECK_MESSAGE(answer.error().message.find("is not trusted") != std::string::npos, answer.error());
   CHECK(answer.error().attempts == 1);
 }
 
