@@ -731,14 +731,14 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 ///   interrupted.
 /// - One connection for each request in flight, reused last in, first out; 64 idle ones at most, for 50 s at most.
 /// - Nothing is sent twice, redirects are not followed, SIGPIPE never reaches the program, nothing is decompressed.
-/// - malformed_response is also: a head over 128 KiB, a header over 8 KiB, more than 100 headers (0.53.1), the trailer
-///   of a chunked body (0.11.4), an interim answer other than a bare 100.
+/// - malformed_response is also: a head over 16 KiB (from 24 KiB on always), a header over 8 KiB, more than 100 headers
+///   (0.53.1), the trailer of a chunked body (0.11.4), an interim answer other than a bare 100.
 ///
-/// Not to be mended from outside: httplib crashes on a status line of 20 KB and more, depending on the stack. Define
-/// CPPHTTPLIB_MAX_LINE_LENGTH as 8192 for the whole program to keep 0.53.1 from it; nothing keeps 0.11.4, so take the
-/// other one to talk to servers that you do not trust. 0.11.4 also percent-decodes the values of received headers, and
-/// skips header lines that end in a bare LF. Over plain TCP, which is for loopback only, nothing tells an answer that
-/// broke off from a malformed one, or bounds the head.
+/// Not to be mended from outside: for each byte of a status line httplib takes some 300 bytes of stack, so that up to
+/// 24 KiB of it need a stack of 8 MiB. On threads with less, define CPPHTTPLIB_MAX_LINE_LENGTH for the whole program
+/// (0.53.1), or talk to servers that you trust (0.11.4). 0.11.4 also percent-decodes the values of received headers,
+/// and skips header lines that end in a bare LF. Over plain TCP, which is for loopback only, nothing tells an answer
+/// that broke off from a malformed one, or bounds the head.
 ///
 /// Linux is tested, other POSIX systems by best effort; on Windows bring a backend of your own.
 class httplib_backend {
@@ -2164,7 +2164,7 @@ class httplib_pool {
   }
 
  private:
-  static constexpr std::size_t max_overhead = std::size_t{128} << 10;  // a head, mostly; a handshake
+  static constexpr std::size_t max_overhead = std::size_t{24} << 10;  // a handshake, a head
   static constexpr std::size_t max_idle = 64;
   static constexpr std::chrono::seconds max_idle_time{50};  // the hosted server closes after 61 s
   static bool is_stale(const connection& line, time_point now) noexcept {
@@ -2232,9 +2232,9 @@ class httplib_pool {
     if (done > 0 && reads) line.overhead += *size;
     if (line.overhead > max_overhead) {
       line.socket.shut_down();
-    } else if (done <= 0 && BIO_should_retry(socket) == 0) {
-      line.lost = true;
+      return -1;  // nor does httplib get what came already: a status line of 28 KB would overflow its stack
     }
+    if (done <= 0 && BIO_should_retry(socket) == 0) line.lost = true;
     return done;
   }
 
@@ -2265,6 +2265,7 @@ class httplib_pool {
     const bool anonymous = SSL_get_peer_cert_chain(ssl) == nullptr;
     if (anonymous) line.refusal = "the peer shows no certificate";
     line.trusted = line.verdict == X509_V_OK && !anonymous;
+    line.overhead = 0;                                          // that was the handshake's
     if (!line.trusted) ::shutdown(SSL_get_fd(ssl), SHUT_RDWR);  // httplib would send the request
   }
 

@@ -12,7 +12,7 @@
 // The clients have their default settings, and the authority to trust. Beyond that, httplib keeps its connection
 // (set_keep_alive) in the rows that make a second call, as the others do by default; nango::client has `timeout` 2 s
 // (30 s by default) and max_response_bytes 1 MiB (64 MiB). Each call runs in a process of its own, with 10 s and 200
-// MiB to end in. What depends on timing runs ten times, and the worst counts:
+// MiB to end in. What depends on timing runs ten times or more, and the worst counts:
 //
 //   right    the answer where it is due, and a sound one to the next call; an error where one is due (of nango::client
 //            the very errc; of the others also a status that is not 2xx)
@@ -22,9 +22,12 @@
 //   twice    a POST that the server saw twice
 //   memory   more than 200 MiB, or after 10 s more than 32 MiB
 //   hang     no end in 10 s
-//   crash    ended by a signal, such as SIGPIPE
+//   crash    ended by a signal, such as SIGPIPE, or by an exception
 //
 // HTTP says what is due, whatever a client can do about it. Where HTTP leaves it open, both are right.
+//
+// Built with -O2: without, upstream's httplib crashes on the status line of 30 KB as well. And upstream's is built
+// without zlib here, so that it meets no bomb.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -81,7 +84,7 @@ using std::chrono::steady_clock;
 constexpr bool is_0_11_4 = std::string_view(CPPHTTPLIB_VERSION) == "0.11.4";
 constexpr milliseconds patience{10'000};
 constexpr long most_kilobytes = 200 * 1024, most_kilobytes_of_a_hang = 32 * 1024;
-// From good to bad; with the last three the process is gone.
+// From good to bad; the last three end a process.
 constexpr std::array outcomes{"right", "errc", "refused", "wrong", "twice", "memory", "hang", "crash"};
 constexpr std::ptrdiff_t first_that_ends_it = 5;
 constexpr std::size_t large = std::size_t{8} << 20;  // more than the buffers between client and server take
@@ -97,12 +100,7 @@ bool has_control(std::string_view text) {
 std::string told(long status, const std::string& body, bool has_odd_header = false) {
   auto line = "answer " + std::to_string(status) + (has_odd_header ? " with a control character in a header" : "") +
               ", " + std::to_string(body.size()) + " bytes: " + body.substr(0, 60);
-  std::replace_if(
-      line.begin(), line.end(),
-      [](char c) {
-        return has_control({&c, 1});
-      },
-      '.');
+  for (char& c : line) c = has_control({&c, 1}) ? '.' : c;
   return line;
 }
 
@@ -194,6 +192,7 @@ struct trial {
   bool connected = false;          // the first act answers a call before this one
   std::optional<errc> error = {};  // of ours; none: the answer is due
   bool either = false;             // HTTP allows the answer as well as an error
+  bool silent = false;             // after the answer: there is no next call
   int status = 200;                // of the answer
   std::string body{};              // of the answer
   std::string method = "GET";
@@ -216,10 +215,9 @@ std::string group_of(const fault& row) {
   if (row.door != entrance::open || row.script.front().at == moment::accept) return "connection";
   if (row.script.front().at == moment::handshake) return "handshake";
   if (row.script.front().then == ending::flood || row.name.find("bomb") != std::string::npos) return "floods and bombs";
-  if (row.name.starts_with("chunk") || row.name == "a trailer") return "malformed chunks";
-  if (row.name.find("in a header") != std::string::npos) return "malformed heads";
   if (row.end == verdict::late) return "stalls and drips";
-  return row.end == verdict::malformed ? "malformed heads" : "breaks";
+  if (row.end == verdict::broken) return "breaks";
+  return row.name.find("chunk") != std::string::npos ? "malformed chunks" : "malformed heads";
 }
 
 bool is_one_of(const std::string& name, std::initializer_list<const char*> names) {
@@ -231,10 +229,11 @@ void say_what_is_due(trial& t, const fault& row) {
   if (row.end != verdict::answer) t.error = code_of(row.end);
   t.status = row.status;
   t.body = row.body;
-  if (is_one_of(t.name, {"103 before the answer", "a header of 20 KB", "101 headers"})) t.error.reset(), t.body = "{}";
+  if (is_one_of(t.name, {"103 before the answer", "a header of 20 KB"})) t.error.reset(), t.body = "{}";
   if (t.name == "103 before the answer to a HEAD") t.error.reset();
   // Not decoded, it is an answer.
-  if (is_one_of(t.name, {"an encoding that was not asked for", "truncated gzip", "a gzip bomb of 1 GiB"})) {
+  if (is_one_of(t.name, {"an encoding that was not asked for", "an encoding after none", "truncated gzip",
+                         "a gzip bomb of 1 GiB"})) {
     const auto& sent = row.script.front().bytes;
     t.body = sent.substr(sent.find("\r\n\r\n") + 4);
     t.either = true;
@@ -249,8 +248,8 @@ void say_what_is_due(trial& t, const fault& row) {
 std::deque<act> script_of(const fault& row) {
   auto script = row.script;
   for (auto& each : script) {
-    while (each.then == ending::flood && each.rest.size() < 16 * 1024)
-      each.rest += each.rest;  // quick in large records
+    // Small records would take too long to fill a memory.
+    while (each.then == ending::flood && each.rest.size() < 16 * 1024) each.rest += each.rest;
     // What is wrong is the answer alone: the server waits for the next request.
     if (row.end == verdict::malformed && each.then == ending::stall) each.then = ending::keep;
   }
@@ -259,15 +258,16 @@ std::deque<act> script_of(const fault& row) {
 }
 
 void add_faults(std::vector<trial>& all) {
-  const auto rows = nango_test::all_faults(false), as_it_ends = nango_test::all_faults(is_0_11_4);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const auto& row = rows[i];
+  const auto in_0_11_4 = nango_test::all_faults(true), upstream = nango_test::all_faults(false);
+  for (std::size_t i = 0; i < upstream.size(); ++i) {
+    const auto& row = in_0_11_4[i].end == verdict::answer ? in_0_11_4[i] : upstream[i];
     trial t{.group = group_of(row), .name = row.name, .script = script_of(row), .connected = row.connected};
     say_what_is_due(t, row);
-    if (t.error) t.error = code_of(as_it_ends[i].end);
+    if (t.error) t.error = code_of((is_0_11_4 ? in_0_11_4 : upstream)[i].end);
+    if (!t.error) t.group = "odd but sound";
     if (!row.method.empty()) t.method = row.method;
-    if (!t.error) t.group = "sound answers, surplus bytes";
     t.door = row.door;
+    t.silent = !t.script.empty() && t.script.back().then == ending::ticket;
     all.push_back(std::move(t));
   }
 }
@@ -327,7 +327,8 @@ void add_posts(std::vector<trial>& all) {
   };
   for (const auto& row : nango_test::all_faults(false)) {
     if (row.end != verdict::broken || row.connected || row.before_the_request(true)) continue;
-    // With so small a request it is a matter of microseconds whether the client still sends: see the 8 MiB below.
+    // With so small a request it is a matter of microseconds whether the client still sends (where it does, 0.11.4
+    // crashes and 0.53.1 sends twice, now and then): see the 8 MiB below.
     if (row.script.front().at == moment::head) continue;
     add(row.name, script_of(row));
   }
@@ -354,21 +355,21 @@ std::vector<trial> all_trials() {
 
 // --- One trial in a process of its own ------------------------------------------------------------------------------
 
-// comparison --one <number of the client> <url> <ca_file> <method> <size of its body> <connected> <answer due>
+// comparison --one <number of the client> <url> <ca_file> <method> <size of its body> <connected> <next call>
 int run_one(char** arguments) {
   ::signal(SIGPIPE, SIG_DFL);
   const rlimit memory{rlim_t{1} << 30, rlim_t{1} << 30};
   ::setrlimit(RLIMIT_AS, &memory);
   const auto& client = contenders().at(std::stoul(arguments[0]));
-  const bool connected = *arguments[5] == '1', answer_is_due = *arguments[6] == '1';
-  const auto send = client.make(arguments[1], arguments[2], connected || answer_is_due);
+  const bool connected = *arguments[5] == '1', has_next = *arguments[6] == '1';
+  const auto send = client.make(arguments[1], arguments[2], connected || has_next);
   const auto say = [](const std::string& line) { std::printf("%s\n", line.c_str()), std::fflush(stdout); };
   const auto rest = [] { std::this_thread::sleep_for(milliseconds(300)); };  // the server may close
   const std::string prefix = is_ours(client.name) ? "" : "/v1/";
   if (connected) say(send("GET", prefix + "first", {}));
-  if (connected && answer_is_due) rest();
+  if (connected && has_next) rest();
   say(send(arguments[3], prefix + "fault", std::string(std::stoul(arguments[4]), 'x')));
-  if (answer_is_due) rest(), say(send("GET", prefix + "next", {}));
+  if (has_next) rest(), say(send("GET", prefix + "next", {}));
   return 0;
 }
 
@@ -466,7 +467,7 @@ std::string judge(const trial& t, bool ours, const std::vector<std::string>& lin
   }
   if (t.error && !t.either) return ours || line.starts_with("answer 2") ? "wrong" : "right";
   if (!expected) return "wrong";
-  if (t.error) return "right";
+  if (t.error || t.silent) return "right";
   static const auto next = told(200, body_of(nango_test::sound_answer("\"/v1/next\"")));
   return lines.at(1) == next ? "right" : lines.at(1).starts_with("error ") ? "refused" : "wrong";
 }
@@ -479,14 +480,14 @@ std::string meet_once(const trial& t, std::size_t client) {
   const auto flag = [](bool set) { return std::string(set ? "1" : "0"); };
   child one({"comparison", "--one", std::to_string(client), "https://127.0.0.1:" + std::to_string(server.port()),
              t.ca_file ? t.ca_file->path() : server.ca_file(), t.method, std::to_string(t.size), flag(t.connected),
-             flag(!t.error)});
+             flag(!t.error && !t.silent)});
   auto outcome = one.await();
   auto lines = one.lines();
   if (t.connected) {
     if (lines.empty() || !lines.front().starts_with("answer 200")) throw std::runtime_error(t.name + ": no first one");
     lines.erase(lines.begin());
   }
-  const int others = (t.connected ? 1 : 0) + (!t.error && lines.size() == 2 ? 1 : 0);
+  const int others = (t.connected ? 1 : 0) + (!t.error && lines.size() == 2 ? 1 : 0);  // the first, the next
   const int seen = server.started() - others;
   if (outcome.empty() && t.method == "POST" && seen > 1) outcome = "twice";
   if (outcome.empty()) outcome = judge(t, is_ours(contenders()[client].name), lines);
@@ -500,7 +501,7 @@ std::string meet(const trial& t, std::size_t client) {
   const bool by_chance = t.method == "POST" || t.error == errc::connection_failed;
   std::string worst;
   std::ptrdiff_t rank = -1;
-  for (int i = by_chance ? 10 : 1; i > 0; --i) {
+  for (int i = !by_chance ? 1 : t.size == large ? 40 : 10; i > 0; --i) {
     const auto line = meet_once(t, client);
     const auto found = std::find(outcomes.begin(), outcomes.end(), line.substr(0, line.find('\t'))) - outcomes.begin();
     if (found > rank) worst = line, rank = found;
@@ -517,8 +518,9 @@ void print_raw() {
   std::vector<std::thread> workers;
   for (int i = 0; i < 6; ++i) {
     workers.emplace_back([&] {
-      for (std::size_t job; (job = next++) < total;)
+      for (std::size_t job; (job = next++) < total;) {
         ended[job] = meet(trials[job % trials.size()], job / trials.size());
+      }
     });
   }
   for (auto& worker : workers) worker.join();
@@ -536,7 +538,10 @@ struct table {
     std::string group, name;
     std::map<std::string, std::string> outcomes{};  // by the client's name
   };
-  std::vector<std::string> clients{}, groups{};
+  const std::vector<std::string> groups{
+      "connection",      "handshake",        "stalls and drips", "breaks",       "odd but sound",
+      "malformed heads", "malformed chunks", "floods and bombs", "certificates", "POST on a closing connection"};
+  std::vector<std::string> clients{};
   std::vector<row> rows{};
 
   void read(const char* file);
@@ -561,10 +566,6 @@ void table::read(const char* file) {
   }
   const auto rank = [](const std::string& name) { return std::array{is_ours(name), name.starts_with("libcurl")}; };
   std::stable_sort(clients.begin(), clients.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
-  const std::vector<std::string> in_order{
-      "connection",      "handshake",        "stalls and drips", "breaks",       "sound answers, surplus bytes",
-      "malformed heads", "malformed chunks", "floods and bombs", "certificates", "POST on a closing connection"};
-  groups = in_order;
   const auto place = [&](const row& each) { return std::find(groups.begin(), groups.end(), each.group); };
   std::stable_sort(rows.begin(), rows.end(), [&](const row& a, const row& b) { return place(a) < place(b); });
 }
