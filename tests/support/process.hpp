@@ -2,6 +2,7 @@
 #ifndef NANGO_TESTS_PROCESS_HPP
 #define NANGO_TESTS_PROCESS_HPP
 
+#include <fcntl.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -42,8 +43,12 @@ inline std::set<std::string> deaf_tasks() {
 
 }  // namespace detail
 
-/// The one that looks among them.
-inline std::size_t open_descriptors() { return detail::entries("/proc/self/fd"); }
+/// Of the first 1024.
+inline std::size_t open_descriptors() {
+  std::size_t count = 0;
+  for (int fd = 0; fd < 1024; ++fd) count += ::fcntl(fd, F_GETFD) != -1 ? 1U : 0U;  // opens none, as /proc would
+  return count;
+}
 inline std::size_t threads() { return detail::entries("/proc/self/task"); }
 
 /// Threads that block every signal, as the backend's watchdog does (and a sanitizer's own thread).
