@@ -21,6 +21,7 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -244,9 +245,9 @@ TEST_CASE("a peer that does not read a large body is given up at the deadline") 
 }
 
 TEST_CASE("a POST that was read is not denied when the server cannot be reached for a second one") {
-  fault_server* the_server = nullptr;
+  std::atomic<fault_server*> the_server = nullptr;
   fault_server server({.tls = true, .afterwards = [&](std::string_view) {
-                         the_server->refuse();
+                         the_server.load()->refuse();
                          return nango_test::act{.then = ending::close};
                        }});
   the_server = &server;
