@@ -944,29 +944,35 @@ inline std::optional<std::string> problem_of(const rate& r) {
   return std::nullopt;
 }
 
+// A caller in the line for one key.
+struct limiter_waiter {
+  std::condition_variable wake{};
+  limiter_waiter* behind = nullptr;  // of the last one: the first
+};
+
 // What is known of one key. Its decisions are functions of this state and of the time; nothing here waits or locks.
 class limiter_window {
  public:
-  // When a caller may go: one that finds nobody queued, or the first in the queue. max(): a held permit comes first.
-  time_point turn(time_point now, const rate& r, bool queued) const {
-    const auto t = (std::max)({now, hold_until_, queued ? paced_until_ : now});
+  // When a caller may go: the first in line, or one that finds no line. max(): a held permit comes back first.
+  time_point turn(time_point now, const rate& r, bool in_line) const {
+    const auto t = (std::max)({now, hold_until_, in_line ? paced_until_ : now});
     const auto counting = first_counting(now);
-    if (used(counting) < r.requests) return t;
-    return counting == ends_.end() ? time_point::max() : (std::max)(t, *counting);
+    return used(counting) < r.requests ? t : (std::max)(t, *counting);
   }
 
-  // The earliest turn of the n-th in the queue: all held permits back now, answers at once, nobody in front giving up.
+  // The earliest turn of the n-th in line: all held permits back now, answers at once, nobody in front giving up.
   // Plays the turns through, but only until each of the `requests` slots was back once. From then on only the pace
   // matters: `requests` steps take 1.01 * per, and a slot that was taken `requests` turns ago is back after `per`.
   time_point earliest_turn(time_point now, const rate& r, std::size_t n) const {
     auto ending = first_counting(now);
-    auto held = held_;
     auto free = r.requests - used(ending);
+    const auto first_held = std::lower_bound(ending, ends_.end(), time_point::max());
+    auto held = ends_.end() - first_held;
     std::vector<time_point> again;  // when the slots that were taken on the way are back
     std::size_t retaken = 0;        // so many of them were taken again
     for (auto t = (std::max)({now, hold_until_, paced_until_});; t = after(t, step(r)), --n) {
       const auto held_back = held > 0 ? after(now, r.per) : time_point::max();
-      const auto counted_back = ending != ends_.end() ? *ending : time_point::max();
+      const auto counted_back = ending != first_held ? *ending : time_point::max();
       const auto again_back = retaken < again.size() ? again[retaken] : time_point::max();
       const auto back = free > 0 ? now : (std::min)({held_back, counted_back, again_back});
       if (free > 0) {
@@ -978,24 +984,22 @@ class limiter_window {
       }
       t = (std::max)(t, back);
       if (n == 1) return t;
-      if (free == 0 && held == 0 && ending == ends_.end()) return after(t, times(step(r), n - 1));
+      if (free == 0 && held == 0 && ending == first_held) return after(t, times(step(r), n - 1));
       again.push_back(after(t, r.per));
     }
   }
 
-  // A permit is given at `now`, to a caller that was queued or was not.
-  void begin(const rate& r, time_point now, bool queued) {
+  // A permit is given at `now`, to a caller that was in line or was not.
+  void begin(const rate& r, time_point now, bool in_line) {
     const auto counting = first_counting(now);
     if (ends_.end() - counting <= counting - ends_.begin()) ends_.erase(ends_.begin(), counting);
-    const auto needed = ends_.size() + held_ + 1;  // so that end() does not allocate
-    if (ends_.capacity() < needed) ends_.reserve((std::max)(needed, 2 * ends_.capacity()));
-    ++held_;
-    if (queued) paced_until_ = after(now, step(r));
+    ends_.push_back(time_point::max());
+    if (in_line) paced_until_ = after(now, step(r));
   }
 
   // A permit comes back at `now`.
   void end(const rate& r, time_point now, bool answered) noexcept {
-    --held_;
+    ends_.pop_back();  // makes room for when it stops counting
     const auto t = after(answered ? now : after(now, r.linger), r.per);
     ends_.insert(std::upper_bound(ends_.begin(), ends_.end(), t), t);
   }
@@ -1006,18 +1010,28 @@ class limiter_window {
 
   // Nothing of it matters any more.
   bool idle(time_point now) const noexcept {
-    return held_ == 0 && queue_.empty() && (std::max)(hold_until_, paced_until_) <= now &&
-           (ends_.empty() || ends_.back() <= now);
+    return last_ == nullptr && (std::max)(hold_until_, paced_until_) <= now && (ends_.empty() || ends_.back() <= now);
   }
 
-  std::size_t queued() const noexcept { return queue_.size(); }
-  bool is_first(const std::condition_variable& waiter) const noexcept { return queue_.front() == &waiter; }
-  void wake_first() noexcept {
-    if (!queue_.empty()) queue_.front()->notify_one();
+  bool has_line() const noexcept { return last_ != nullptr; }
+  std::size_t in_line() const noexcept {
+    std::size_t count = 0;
+    for (const auto* w = last_; w != nullptr; w = w->behind == last_ ? nullptr : w->behind) ++count;
+    return count;
   }
-  void enqueue(std::condition_variable& waiter) { queue_.push_back(&waiter); }
-  void dequeue(std::condition_variable& waiter) noexcept {
-    queue_.erase(std::find(queue_.begin(), queue_.end(), &waiter));
+  bool is_first(const limiter_waiter& waiter) const noexcept { return last_->behind == &waiter; }
+  void wake_first() noexcept {
+    if (last_ != nullptr) last_->behind->wake.notify_one();
+  }
+  void enter_line(limiter_waiter& waiter) noexcept {
+    waiter.behind = last_ != nullptr ? std::exchange(last_->behind, &waiter) : &waiter;
+    last_ = &waiter;
+  }
+  void leave_line(limiter_waiter& waiter) noexcept {
+    auto* before = last_;
+    while (before->behind != &waiter) before = before->behind;
+    before->behind = waiter.behind;
+    if (last_ == &waiter) last_ = before != &waiter ? before : nullptr;
   }
 
  private:
@@ -1028,15 +1042,13 @@ class limiter_window {
   ends_iterator first_counting(time_point now) const noexcept {
     return std::upper_bound(ends_.begin(), ends_.end(), now);
   }
-  std::size_t used(ends_iterator counting) const noexcept {
-    return held_ + static_cast<std::size_t>(ends_.end() - counting);
-  }
+  std::size_t used(ends_iterator counting) const noexcept { return static_cast<std::size_t>(ends_.end() - counting); }
 
-  std::vector<time_point> ends_{};  // when each finished request stops counting, in order; passed ones stay a while
+  // When each request stops counting, in order; max(): its permit is held. Those that have passed stay a while.
+  std::vector<time_point> ends_{};
   time_point hold_until_ = time_point::min();
-  time_point paced_until_ = time_point::min();     // no queued caller goes before
-  std::vector<std::condition_variable*> queue_{};  // who waits, the oldest first
-  std::size_t held_ = 0;
+  time_point paced_until_ = time_point::min();  // nobody in line goes earlier
+  limiter_waiter* last_ = nullptr;              // in line, a ring: the first is the one behind the last
 };
 
 struct text_hash {
@@ -1092,11 +1104,11 @@ template <class Clock> class limiter {
     const auto now = Clock::now();
     sweep_some(shard, now);
     auto& window = shard.window(key);
-    if (window.queued() == 0 && window.turn(now, limits, false) <= now) {
+    if (!window.has_line() && window.turn(now, limits, false) <= now) {
       window.begin(limits, now, false);
       return permit({self, &shard, &window});
     }
-    if (const auto turn = window.earliest_turn(now, limits, window.queued() + 1); turn > deadline) {
+    if (const auto turn = window.earliest_turn(now, limits, window.in_line() + 1); turn > deadline) {
       auto e = unsent(errc::rate_limited, "the rate limiter's next turn comes after the deadline");
       e.retry_after = round_up(turn - now);
       return e;
@@ -1127,19 +1139,19 @@ template <class Clock> class limiter {
   }
 
  private:
-  // Queues until a permit has begun (nothing returned) or the wait is over.
+  // Waits until a permit has begun (nothing returned) or the wait is over.
   std::optional<error> wait_in_line(std::unique_lock<std::mutex>& lock, limiter_window& window, time_point deadline,
                                     const cancel_token& cancel) {
-    std::condition_variable self;
-    window.enqueue(self);
+    limiter_waiter self;
+    window.enter_line(self);
     auto now = Clock::now();
     auto turn = time_point::max();
     for (;; now = Clock::now()) {
       turn = window.is_first(self) ? window.turn(now, limits, true) : time_point::max();
       if (turn <= now || now >= deadline || cancel.canceled()) break;
-      Clock::wait_until(self, lock, (std::min)({turn, deadline, next_look(now, cancel)}));
+      Clock::wait_until(self.wake, lock, (std::min)({turn, deadline, next_look(now, cancel)}));
     }
-    window.dequeue(self);
+    window.leave_line(self);
     window.wake_first();
     if (cancel.canceled()) return unsent(errc::canceled, "canceled while waiting for the rate limiter");
     if (turn > now) return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -261,7 +260,7 @@ class simulation {
     bool operator>(const event& other) const { return at != other.at ? at > other.at : tie > other.tie; }
   };
   struct caller {
-    std::condition_variable wake{};  // nobody waits for it: it is who the caller is in the limiter's queue
+    nango::detail::limiter_waiter place{};  // in the limiter's line; nobody waits for it
     std::size_t key = 0;
     int tries = 4;
     time_point deadline = never, cancel = never, sent{};
@@ -325,17 +324,17 @@ class simulation {
     if (++shard_.calls % 8 == 0) shard_.sweep(now());
     auto& window = shard_.window(k.name);
     c.window = &window;
-    if (window.queued() == 0 && window.turn(now(), told_, false) <= now()) {
+    if (!window.has_line() && window.turn(now(), told_, false) <= now()) {
       window.begin(told_, now(), false);
       return verdict::granted;
     }
-    const auto turn = window.earliest_turn(now(), told_, window.queued() + 1);
+    const auto turn = window.earliest_turn(now(), told_, window.in_line() + 1);
     if (turn > c.deadline) {
       retry_after = nango::detail::round_up(turn - now());
       if (seen_.refused % 16 == 0) play_through(c, turn, retry_after);
       return verdict::refused;
     }
-    window.enqueue(c.wake);
+    window.enter_line(c.place);
     return verdict::queued;
   }
 
@@ -347,7 +346,7 @@ class simulation {
     nanoseconds retry_after{};
     switch (decide(c, retry_after)) {
       case verdict::granted:
-        if (!k.line.empty()) fail("a caller went before those who queue");
+        if (!k.line.empty()) fail("a caller went before those in line");
         return send(who);
       case verdict::refused:
         ++seen_.refused;
@@ -369,12 +368,12 @@ class simulation {
     const auto step = (told_.per + told_.per / 100) / static_cast<nanoseconds::rep>(told_.requests);
     while (!k.line.empty()) {
       auto& first = callers_[k.line.front()];
-      if (!first.window->is_first(first.wake)) return fail("the first that came is not the first in line");
+      if (!first.window->is_first(first.place)) return fail("the first that came is not the first in line");
       if (const auto turn = first.window->turn(now(), told_, true); turn > now()) return look_again(key, turn);
       const auto who = k.line.front();
       k.line.pop_front();
       first.waiting = false;
-      first.window->dequeue(first.wake);
+      first.window->leave_line(first.place);
       first.window->begin(told_, now(), true);
       if (k.let_go && now() - *k.let_go < step) fail("waiters were let go too close to each other");
       k.let_go = now();
@@ -398,7 +397,7 @@ class simulation {
     ++(c.cancel <= now() ? seen_.canceled : seen_.timed_out);
     auto& line = keys_[c.key].line;
     line.erase(std::find(line.begin(), line.end(), who));
-    c.window->dequeue(c.wake);
+    c.window->leave_line(c.place);
     look(c.key);
   }
 
@@ -508,10 +507,9 @@ class simulation {
     auto window = *c.window;
     for (auto left = k.held; left > 0; --left) window.end(told_, now(), true);
     auto t = now();
-    for (const auto who : k.line) {
+    for (std::size_t in_front = k.line.size(); in_front > 0; --in_front) {
       t = window.turn(t, told_, true);
       if (t == never) return fail("a turn that never comes");
-      window.dequeue(callers_[who].wake);
       window.begin(told_, t, true);
       window.end(told_, t, true);
     }

@@ -1,0 +1,115 @@
+// What a permit costs, in time and in memory, beside a token bucket and a leaky bucket behind one mutex.
+//
+// The rate is chosen so that nobody ever waits, and that a key has some dozen recent calls where permits take some
+// dozen nanoseconds: less would flatter, since a key with few is cheaper. A permit is asked for and answered at once.
+#include <benchmark/benchmark.h>
+#include <malloc.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "buckets.hpp"
+#include "nango.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using nango_bench::leaky_bucket;
+using nango_bench::token_bucket;
+
+constexpr auto never = std::chrono::steady_clock::time_point::max();
+
+// User tokens are UUIDs.
+std::vector<std::string> make_keys(std::size_t count) {
+  std::vector<std::string> keys;
+  keys.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    char text[37];
+    std::snprintf(text, sizeof text, "%08zx-bf22-42e6-aa31-b75cd41749ab", i * 2654435761U % 0xffffffffU);
+    keys.emplace_back(text);
+  }
+  return keys;
+}
+
+nango::rate rate_for(std::size_t keys) { return {.requests = 100, .per = 4us * keys, .linger = 0s}; }
+
+template <class Limiter> void permit(Limiter& limiter, const std::string& key, benchmark::State& state) {
+  auto given = limiter.acquire(key, never);
+  if (!given) return state.SkipWithError("no permit");
+  given->answered();
+  benchmark::DoNotOptimize(given);
+}
+
+// --- Time ---
+
+// One thread, keys in turn: each finds its state out of the cache, once there are many.
+template <class Limiter> void uncontended(benchmark::State& state) {
+  const auto keys = make_keys(static_cast<std::size_t>(state.range(0)));
+  Limiter limiter(rate_for(keys.size()));
+  std::size_t next = 0;
+  for (auto _ : state) {
+    permit(limiter, keys[next], state);
+    if (++next == keys.size()) next = 0;
+  }
+}
+
+// Threads on one limiter: all for one key, or each for 64 of its own.
+template <class Limiter, bool OneKey> void threads(benchmark::State& state) {
+  static std::unique_ptr<Limiter> limiter;
+  constexpr std::size_t own = OneKey ? 1 : 64;
+  const auto everybody = make_keys(OneKey ? 1 : own * static_cast<std::size_t>(state.threads()));
+  const auto first = OneKey ? 0 : own * static_cast<std::size_t>(state.thread_index());
+  if (state.thread_index() == 0) limiter = std::make_unique<Limiter>(rate_for(everybody.size()));
+  std::size_t next = 0;
+  for (auto _ : state) {
+    permit(*limiter, everybody[first + next], state);
+    if (++next == own) next = 0;
+  }
+}
+template <class Limiter> void threads_on_one_key(benchmark::State& state) { threads<Limiter, true>(state); }
+template <class Limiter> void threads_on_own_keys(benchmark::State& state) { threads<Limiter, false>(state); }
+
+#define BENCH(Limiter)                                                         \
+  BENCHMARK(uncontended<Limiter>)->Arg(1)->Arg(100)->Arg(5'000)->Arg(100'000); \
+  BENCHMARK(threads_on_one_key<Limiter>)->ThreadRange(1, 16)->UseRealTime();   \
+  BENCHMARK(threads_on_own_keys<Limiter>)->ThreadRange(1, 16)->UseRealTime()
+BENCH(nango::sliding_window);
+BENCH(token_bucket);
+BENCH(leaky_bucket);
+
+// --- Memory of a key ---
+
+// Of the heap, with what malloc adds to each block.
+double bytes_in_use() {
+  const auto now = ::mallinfo2();
+  return static_cast<double>(now.uordblks + now.hblkhd);
+}
+
+// Of one of many keys, after `calls` answered calls; 0: nothing but a hold that has passed.
+template <class Limiter> double bytes_per_key(std::size_t calls) {
+  const auto keys = make_keys(20'000);
+  const auto before = bytes_in_use();
+  Limiter limiter(nango::rate{.requests = 100, .per = 1h, .linger = 0s});
+  for (const auto& key : keys) {
+    if (calls == 0) limiter.hold(key, {});
+    for (std::size_t i = 0; i < calls; ++i) limiter.acquire(key, never)->answered();
+  }
+  return (bytes_in_use() - before) / static_cast<double>(keys.size());
+}
+
+template <class Limiter> void bytes(benchmark::State& state) {
+  double result = 0;
+  for (auto _ : state) result = bytes_per_key<Limiter>(static_cast<std::size_t>(state.range(0)));
+  state.counters["bytes_per_key"] = result;
+}
+BENCHMARK(bytes<nango::sliding_window>)->Arg(0)->Arg(1)->Arg(100)->Iterations(1);
+BENCHMARK(bytes<token_bucket>)->Arg(1)->Iterations(1);
+BENCHMARK(bytes<leaky_bucket>)->Arg(1)->Iterations(1);
+
+}  // namespace
+
+BENCHMARK_MAIN();
