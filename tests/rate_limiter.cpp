@@ -1,6 +1,7 @@
 // The default limiter's promises, each moved through by hand on a clock that stands still, and what a limiter of one's
 // own must have.
 #include <doctest/doctest.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <array>
@@ -1227,19 +1228,25 @@ TEST_CASE_FIXTURE(at_the_start, "a slot that turns over twice before one given u
 
 // --- Forgetting ---
 
-// Seen by the whole program, to see that no container grows for ever. Inlined, GCC 12 takes them for a mismatched pair.
+// Of the whole program, to see that nothing grows for ever. Inlined, GCC 12 takes them for a mismatched pair.
 namespace {
-std::atomic<std::size_t> largest_allocation{0};
-}
+std::atomic<std::size_t> largest_allocation{0}, bytes_in_use{0};
+std::size_t size_of(void* memory) { return ::malloc_usable_size(memory) + sizeof(std::size_t); }
+}  // namespace
 [[gnu::noinline]] void* operator new(std::size_t size) {
   for (auto known = largest_allocation.load();
        known < size && !largest_allocation.compare_exchange_weak(known, size);) {
   }
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
+  void* const memory = std::malloc(size);
+  if (memory == nullptr) throw std::bad_alloc();
+  bytes_in_use += size_of(memory);
+  return memory;
 }
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  if (memory != nullptr) bytes_in_use -= size_of(memory);
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { operator delete(memory); }
 
 namespace {
 
@@ -1297,6 +1304,37 @@ TEST_CASE_FIXTURE(at_the_start, "with ever new keys, memory follows those of the
   }
   CHECK(most >= 400);
   CHECK(most < 20'000);
+}
+
+TEST_CASE_FIXTURE(at_the_start, "the memory of 1,000,000 keys seen once is given back, but for that of the active") {
+  limiter l(four);
+  const auto call = [&](int user) {
+    if (auto permit = ask(l, std::to_string(user))) permit->answered();
+  };
+  constexpr int active = 100, seen_once = 1'000'000;
+  const auto go_on = [&](int calls) {  // each of the active takes all of its slots
+    for (int i = 0; i < calls; ++i, manual_clock::advance(1ms)) call(i % active);
+  };
+  go_on(1'000);
+  const auto before = bytes_in_use.load();
+  for (int user = active; user < active + seen_once; ++user) call(user);
+  CHECK(l.size() == active + seen_once);
+  CHECK(bytes_in_use - before > 100 * seen_once);
+  go_on(1'000'000);
+  CHECK(l.size() == active);
+  CHECK(bytes_in_use.load() < before + 100'000);  // the tables keep a few places
+}
+
+TEST_CASE_FIXTURE(at_the_start, "a key with one recent call takes less than 200 bytes") {
+  limiter l(four);
+  const auto before = bytes_in_use.load();
+  constexpr std::size_t keys = 10'000;
+  for (std::size_t user = 0; user < keys; ++user) {
+    const auto number = std::to_string(10'000'000 + user);
+    send_and_answer(l, 1, number + "-bf22-42e6-aa31-b75cd41749ab");  // user tokens are UUIDs
+  }
+  CHECK(l.size() == keys);
+  CHECK((bytes_in_use - before) / keys < 200);
 }
 
 TEST_CASE_FIXTURE(at_the_start, "a key that still says something is not forgotten") {
@@ -1537,7 +1575,7 @@ record call_often(limiter l, unsigned seed) {
 
 TEST_CASE_FIXTURE(at_the_start, "many threads together keep the limit of each key") {
   limiter l(busy);
-  std::array<record, 8> records;
+  std::array<record, 16> records;
   std::atomic<std::size_t> done{0};
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < records.size(); ++i) {

@@ -1,6 +1,6 @@
 // Draws what a server sees: the requests of one user in the second that ends at each moment, with this header's
 // limiter, with a token bucket of the same rate, and with none. Writes limiter.svg to standard output, and the figures
-// to standard error.
+// to standard error; fails when this header's limiter let too many through.
 //
 // 16 threads call a local HTTPS server as fast as they are let. Between two moments the network stands still: what is
 // sent then arrives when it goes on.
@@ -152,4 +152,5 @@ int main() {
     std::cerr << m.name << ": " << m.arrivals.size() << " requests, at most " << most(m) << " in a second\n";
   }
   draw_all(std::cout, all);
+  return most(all.back()) <= limit ? 0 : 1;
 }
