@@ -415,9 +415,12 @@ concept rate_limiter = requires(L& limiter, std::string_view key, typename L::pe
 /// requests, the server never sees more than `requests` for one key in any span of `per`, provided that a request
 /// given up arrives within `linger` or never. Throughput is requests / (per + round trip).
 ///
-/// Free slots are given at once. Callers that had to wait are served first come, first served, and let go
-/// 1.01 * per / requests apart; callers of other keys never wait for them. A key is forgotten when it says nothing
-/// any more. A copyable handle: copies share their state, so several clients of a process can share one limit.
+/// Free slots are given at once. Once somebody had to wait, callers of the key are served first come, first served, and
+/// let go 1.01 * per / requests apart, until nobody had to wait for 2 * per: gateways that estimate a rate from fixed
+/// windows refuse bursts that no span of `per` saw too many requests of. Callers of other keys never wait for them.
+///
+/// A key is forgotten when it says nothing any more. A copyable handle: copies share their state, so several clients of
+/// a process can share one limit.
 template <class Clock> class basic_sliding_window {
  public:
   using clock = Clock;
@@ -954,8 +957,8 @@ struct limiter_waiter {
 class limiter_window {
  public:
   // When a caller may go: the first in line, or one that finds no line. max(): a held permit comes back first.
-  time_point turn(time_point now, const rate& r, bool in_line) const {
-    const auto t = (std::max)({now, hold_until_, in_line ? paced_until_ : now});
+  time_point turn(time_point now, const rate& r) const {
+    const auto t = (std::max)(now, not_before_);
     const auto counting = first_counting(now);
     return used(counting) < r.requests ? t : (std::max)(t, *counting);
   }
@@ -970,7 +973,7 @@ class limiter_window {
     auto held = ends_.end() - first_held;
     std::vector<time_point> again;  // when the slots that were taken on the way are back
     std::size_t retaken = 0;        // so many of them were taken again
-    for (auto t = (std::max)({now, hold_until_, paced_until_});; t = after(t, step(r)), --n) {
+    for (auto t = (std::max)(now, not_before_);; t = after(t, step(r)), --n) {
       const auto held_back = held > 0 ? after(now, r.per) : time_point::max();
       const auto counted_back = ending != first_held ? *ending : time_point::max();
       const auto again_back = retaken < again.size() ? again[retaken] : time_point::max();
@@ -989,12 +992,13 @@ class limiter_window {
     }
   }
 
-  // A permit is given at `now`, to a caller that was in line or was not.
-  void begin(const rate& r, time_point now, bool in_line) {
+  // A permit is given at `now`, to a caller that had to wait or had not.
+  void begin(const rate& r, time_point now, bool waited) {
     const auto counting = first_counting(now);
     if (ends_.end() - counting <= counting - ends_.begin()) ends_.erase(ends_.begin(), counting);
     ends_.push_back(time_point::max());
-    if (in_line) paced_until_ = after(now, step(r));
+    if (waited) paced_until_ = after(now, times(r.per, 2));
+    if (now < paced_until_) not_before_ = after(now, step(r));
   }
 
   // A permit comes back at `now`.
@@ -1005,12 +1009,12 @@ class limiter_window {
   }
 
   void hold(time_point now, time_point until) noexcept {
-    hold_until_ = (std::max)(hold_until_, (std::min)(until, after(now, std::chrono::minutes(5))));
+    not_before_ = (std::max)(not_before_, (std::min)(until, after(now, std::chrono::minutes(5))));
   }
 
   // Nothing of it matters any more.
   bool idle(time_point now) const noexcept {
-    return last_ == nullptr && (std::max)(hold_until_, paced_until_) <= now && (ends_.empty() || ends_.back() <= now);
+    return last_ == nullptr && (std::max)(not_before_, paced_until_) <= now && (ends_.empty() || ends_.back() <= now);
   }
 
   bool has_line() const noexcept { return last_ != nullptr; }
@@ -1046,8 +1050,8 @@ class limiter_window {
 
   // When each request stops counting, in order; max(): its permit is held. Those that have passed stay a while.
   std::vector<time_point> ends_{};
-  time_point hold_until_ = time_point::min();
-  time_point paced_until_ = time_point::min();  // nobody in line goes earlier
+  time_point not_before_ = time_point::min();   // nobody goes earlier: a hold, or a step after the last permit
+  time_point paced_until_ = time_point::min();  // callers go step by step
   limiter_waiter* last_ = nullptr;              // in line, a ring: the first is the one behind the last
 };
 
@@ -1104,7 +1108,7 @@ template <class Clock> class limiter {
     const auto now = Clock::now();
     sweep_some(shard, now);
     auto& window = shard.window(key);
-    if (!window.has_line() && window.turn(now, limits, false) <= now) {
+    if (!window.has_line() && window.turn(now, limits) <= now) {
       window.begin(limits, now, false);
       return permit({self, &shard, &window});
     }
@@ -1147,7 +1151,7 @@ template <class Clock> class limiter {
     auto now = Clock::now();
     auto turn = time_point::max();
     for (;; now = Clock::now()) {
-      turn = window.is_first(self) ? window.turn(now, limits, true) : time_point::max();
+      turn = window.is_first(self) ? window.turn(now, limits) : time_point::max();
       if (turn <= now || now >= deadline || cancel.canceled()) break;
       Clock::wait_until(self.wake, lock, (std::min)({turn, deadline, next_look(now, cancel)}));
     }

@@ -14,6 +14,7 @@
 #include "child.hpp"
 #include "nango.hpp"
 #include "process.hpp"
+#include "slow_network.hpp"
 
 namespace {
 
@@ -106,10 +107,19 @@ template <class Client> std::array<tally, users.size()> call_for_all(const Clien
 
 }  // namespace
 
-TEST_CASE("16 threads of 4 users: HAProxy refuses nothing, and lets pass nearly all that it allows") {
+TEST_CASE("HAProxy refuses nothing, and lets pass nearly all that it allows") {
   const gateway server;
+  std::size_t threads_of_each = 4;
+  auto each_way = std::chrono::milliseconds(0);
+  SUBCASE("16 threads for 4 users") {}
+  SUBCASE("a thread alone for each user") { threads_of_each = 1; }
+  SUBCASE("3 threads for each, and a round trip of 20 ms") {
+    threads_of_each = 3;
+    each_way = std::chrono::milliseconds(20);  // at most
+  }
+  const nango_test::slow_network network(nango::httplib_backend(server.options()), each_way);
   const auto began = steady_clock::now();
-  const auto met = call_for_all(nango::client(server.options()), 4);
+  const auto met = call_for_all(nango::basic_client(server.options(), network), threads_of_each);
   const std::chrono::duration<double> took = steady_clock::now() - began;
   for (std::size_t i = 0; i < users.size(); ++i) {
     CAPTURE(users[i]);
@@ -120,7 +130,7 @@ TEST_CASE("16 threads of 4 users: HAProxy refuses nothing, and lets pass nearly 
   }
 }
 
-TEST_CASE("the same without a limiter: HAProxy refuses most") {
+TEST_CASE("without a limiter, HAProxy refuses most") {
   const gateway server;
   const auto met = call_for_all(unlimited_client(server.options()), 4);
   for (std::size_t i = 0; i < users.size(); ++i) {

@@ -209,7 +209,7 @@ TEST_CASE_FIXTURE(at_the_start, "each slot comes back at its own time, in whatev
   }
 }
 
-TEST_CASE_FIXTURE(at_the_start, "nothing is given away: quick answers get `requests` in every span") {
+TEST_CASE_FIXTURE(at_the_start, "a lone caller goes on evenly once it had to wait") {
   limiter l(four);
   manual_clock::run_by_itself();
   for (int i = 0; i < 40; ++i) {
@@ -217,7 +217,7 @@ TEST_CASE_FIXTURE(at_the_start, "nothing is given away: quick answers get `reque
     REQUIRE(permit.has_value());
     permit->answered();
   }
-  CHECK(manual_clock::elapsed() == 9 * four.per);
+  CHECK(manual_clock::elapsed() == four.per + 35 * step);
 }
 
 TEST_CASE_FIXTURE(at_the_start, "a free slot is given even where the deadline has passed: nothing waits") {
@@ -447,7 +447,7 @@ TEST_CASE_FIXTURE(at_the_start, "a waiter goes when the first slot comes back, l
     permit.answered();
   }
   manual_clock::run_by_itself();
-  for (const auto turn : {410ms, 410ms + step, 410ms + step, 810ms}) {
+  for (const auto turn : {410ms, 410ms + step, 410ms + 2 * step, 810ms}) {
     auto permit = l.acquire("ann", manual_clock::now() + 1h);
     REQUIRE(permit.has_value());
     CHECK(manual_clock::elapsed() == turn);
@@ -830,13 +830,39 @@ TEST_CASE_FIXTURE(at_the_start, "the slot decides where it comes back after the 
   check_permits(callers, {{0, 2'400ms}, {1, 2'501ms}, {2, 2'700ms}, {3, 2'801ms}});
 }
 
-TEST_CASE_FIXTURE(at_the_start, "a caller that finds a free slot and nobody queued is not spaced") {
+TEST_CASE_FIXTURE(at_the_start, "who comes after one that had to wait keeps the step, though there are free slots") {
   strict_limiter l(four);
   send_and_answer(l, 4);
   line callers(l);
+  callers.answer_at_once();
   callers.join(1);
   check_permits(callers, {{0, 400ms}});
-  take(l, 3);
+  CHECK(told_to_wait(l) == step);
+  strictly_to(400ms + step - 1ns);
+  CHECK_FALSE(has_slot(l));
+  strictly_to(400ms + step);
+  send_and_answer(l, 1);  // which did not have to wait, but whoever comes next does
+  CHECK(told_to_wait(l) == step);
+}
+
+TEST_CASE_FIXTURE(at_the_start, "when nobody had to wait for two spans, free slots are given at once again") {
+  strict_limiter l(four);
+  send_and_answer(l, 4);
+  line callers(l);
+  callers.answer_at_once();
+  callers.join(1);
+  check_permits(callers, {{0, 400ms}});
+  SUBCASE("a nanosecond too early") {
+    strictly_to(400ms + 2 * four.per - 1ns);
+    send_and_answer(l, 1);
+    CHECK_FALSE(has_slot(l));
+  }
+  SUBCASE("calls that need not wait do not put it off") {
+    strictly_to(700ms);
+    send_and_answer(l, 1);
+    strictly_to(400ms + 2 * four.per);
+    CHECK(take(l, 4).size() == 4);
+  }
 }
 
 TEST_CASE_FIXTURE(at_the_start, "a caller waits behind those who queue, though there are free slots") {

@@ -275,13 +275,14 @@ class simulation {
     oracle server{};
     std::deque<std::size_t> line{};  // who waits, the oldest first
     time_point wake = never, held_until = time_point::min(), last_sent_arrived{};
-    std::optional<time_point> let_go{};  // the last that had waited
+    time_point paced_until = time_point::min(), next_step = time_point::min();
     std::size_t held = 0;
     std::vector<time_point> times{};  // of those that had waited, for saturating callers
   };
   enum class verdict { granted, refused, queued };
 
   static time_point now() { return manual_clock::now(); }
+  nanoseconds step() const { return (told_.per + told_.per / 100) / static_cast<nanoseconds::rep>(told_.requests); }
   void schedule(time_point at, kind what, std::size_t who) { events_.push({at, random_.tie(), what, who}); }
   void fail(const std::string& what) {
     if (seen_.wrong.empty()) seen_.wrong = what + when();
@@ -324,7 +325,7 @@ class simulation {
     if (++shard_.calls % 8 == 0) shard_.sweep(now());
     auto& window = shard_.window(k.name);
     c.window = &window;
-    if (!window.has_line() && window.turn(now(), told_, false) <= now()) {
+    if (!window.has_line() && window.turn(now(), told_) <= now()) {
       window.begin(told_, now(), false);
       return verdict::granted;
     }
@@ -365,18 +366,16 @@ class simulation {
   // The first in line looks whether its turn has come, and so does the next when it is gone.
   void look(std::size_t key) {
     auto& k = keys_[key];
-    const auto step = (told_.per + told_.per / 100) / static_cast<nanoseconds::rep>(told_.requests);
     while (!k.line.empty()) {
       auto& first = callers_[k.line.front()];
       if (!first.window->is_first(first.place)) return fail("the first that came is not the first in line");
-      if (const auto turn = first.window->turn(now(), told_, true); turn > now()) return look_again(key, turn);
+      if (const auto turn = first.window->turn(now(), told_); turn > now()) return look_again(key, turn);
       const auto who = k.line.front();
       k.line.pop_front();
       first.waiting = false;
       first.window->leave_line(first.place);
       first.window->begin(told_, now(), true);
-      if (k.let_go && now() - *k.let_go < step) fail("waiters were let go too close to each other");
-      k.let_go = now();
+      k.paced_until = after(now(), 2 * told_.per);
       if (plan_.saturating) k.times.push_back(now());
       send(who);
     }
@@ -431,6 +430,8 @@ class simulation {
     ++seen_.granted;
     ++k.held;
     if (now() < k.held_until) fail("a permit in spite of a hold");
+    if (now() < k.next_step) fail("two were let go too close to each other");
+    if (now() < k.paced_until) k.next_step = after(now(), step());
     c.sent = now();
     const auto [to, all, arrives] = decide_fate(c);
     if (!c.answered) ++seen_.given_up;
@@ -508,13 +509,13 @@ class simulation {
     for (auto left = k.held; left > 0; --left) window.end(told_, now(), true);
     auto t = now();
     for (std::size_t in_front = k.line.size(); in_front > 0; --in_front) {
-      t = window.turn(t, told_, true);
+      t = window.turn(t, told_);
       if (t == never) return fail("a turn that never comes");
       window.begin(told_, t, true);
       window.end(told_, t, true);
     }
-    if (window.turn(t, told_, true) != turn) fail("the earliest turn is another");
-    if (window.turn(now() + retry_after, told_, false) > now() + retry_after) fail("retry_after is too short");
+    if (window.turn(t, told_) != turn) fail("the earliest turn is another");
+    if (window.turn(now() + retry_after, told_) > now() + retry_after) fail("retry_after is too short");
   }
 
   void check_the_end() {
