@@ -38,6 +38,7 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -184,7 +185,7 @@ class redis_connections {
       words[1] = what.text;
       said = command(*line, words, end);
     }
-    if (!said || is_error(*said)) return failure(*line, said.get());
+    if (!said || said->type != REDIS_REPLY_INTEGER) return failure(*line, said.get());
     give_back(std::move(line));
     return said->integer;
   }
@@ -200,9 +201,10 @@ class redis_connections {
     return said.type == REDIS_REPLY_ERROR && std::string_view(said.str).starts_with(kind);
   }
   nango::error failure(const redisContext& line, const redisReply* said = nullptr) const {
+    const std::string why = said == nullptr ? line.errstr : is_error(*said) ? said->str : "not the reply of a Redis";
     return {.code = nango::errc::connection_failed,
-            .message = "the rate limiter's Redis at " + host_ + ':' + std::to_string(port_) + " fails: " +
-                       (said != nullptr ? said->str : line.errstr) + "; start it, or choose when_down::use_local",
+            .message = "the rate limiter's Redis at " + host_ + ':' + std::to_string(port_) + " fails: " + why +
+                       "; start it, or choose when_down::use_local",
             .may_have_executed = false};
   }
 
@@ -332,7 +334,6 @@ class redis_limiter_state {
 
   void hold(std::string_view key, time_point until) {
     line.hold(key, until);
-    local.hold(key, until);
     const auto now = clock::now();
     if (until > now) tell(hold_, names(key)[2], {micros((std::min)(until - now, longest_hold))});
   }
@@ -473,14 +474,15 @@ class redis_limiter {
   maybe without_redis(std::string_view key, time_point deadline, const nango::cancel_token& cancel) {
     const auto outage = state_->last_outage();
     if (state_->options.down == when_down::refuse) return outage.why;
+    const auto now = clock::now();
+    const auto held = state_->line.acquire(key, now);  // tells at once for how long
+    if (!held) state_->local.hold(key, now + held.error().retry_after.value_or(std::chrono::milliseconds(0)));
     state_->local.hold(key, outage.began + rate().per);
     const auto until = (std::min)(deadline, outage.next_try);
     auto turn = state_->local.acquire(key, until, cancel);
     if (turn && state_->goes_locally()) return permit(*std::move(turn));
-    if (turn) {
-      turn->answered();
-      return std::nullopt;
-    }
+    if (turn) turn->answered();  // and not used
+    if (turn) return std::nullopt;
     const auto& e = turn.error();
     if (e.code != errc::rate_limited && e.code != errc::timed_out) return e;
     if (until == deadline || e.retry_after > deadline - clock::now()) return e;
@@ -513,42 +515,53 @@ static_assert(nango::rate_limiter<redis_limiter>);
 
 namespace {
 
-using limited_client = nango::basic_client<nango::httplib_backend, redis_limiter>;
-
 struct arguments {
   int threads = 4, seconds = 6, share = 20;
   when_down down = when_down::refuse;
+  std::string redis_host{};
+  int redis_port = 0;
 };
 
-std::optional<int> number(std::string_view text, int most) {
+[[noreturn]] void complain(const std::string& about) {
+  std::cerr << "redis_limiter: " << about << "\n"
+            << "usage: redis_limiter [--threads N] [--seconds N] [--when-down refuse|local] [--share N]\n"
+               "NANGO_REDIS: host:port (127.0.0.1:6379); start one there: redis-server --port 6379 --save ''\n";
+  std::exit(2);
+}
+
+int number(const std::string& name, std::string_view text, int most) {
   int value = 0;
   const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool is_good = problem == std::errc() && end == text.data() + text.size() && value >= 1 && value <= most;
-  return is_good ? std::optional(value) : std::nullopt;
+  if (!is_good) complain(name + " wants a number from 1 to " + std::to_string(most));
+  return value;
 }
 
-// Nothing if there is something wrong with them.
-std::optional<arguments> read(int argc, char** argv) {
+arguments read(int argc, char** argv) {
   arguments wanted;
   for (int i = 1; i < argc; i += 2) {
-    const std::string_view name = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
-    if (name == "--when-down" && (value == "refuse" || value == "local")) {
+    const std::string name = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
+    if (name == "--threads") {
+      wanted.threads = number(name, value, 1000);
+    } else if (name == "--seconds") {
+      wanted.seconds = number(name, value, 3600);
+    } else if (name == "--share") {
+      wanted.share = number(name, value, 1000);
+    } else if (name == "--when-down" && (value == "refuse" || value == "local")) {
       wanted.down = value == "local" ? when_down::use_local : when_down::refuse;
-      continue;
+    } else {
+      complain("cannot do " + name + ' ' + value);
     }
-    int* const into = name == "--threads"   ? &wanted.threads
-                      : name == "--seconds" ? &wanted.seconds
-                      : name == "--share"   ? &wanted.share
-                                            : nullptr;
-    const auto given = number(value, 3600);
-    if (into == nullptr || !given) return std::nullopt;
-    *into = *given;
   }
+  auto redis = nango::env("NANGO_REDIS");
+  if (redis.empty()) redis = "127.0.0.1:6379";
+  wanted.redis_host = redis.substr(0, redis.rfind(':'));
+  wanted.redis_port = number("NANGO_REDIS's port", redis.substr(redis.rfind(':') + 1), 65'535);
   return wanted;
 }
 
-// Calls until the time is over, and prints what came of it.
-int run(const limited_client& user, const arguments& wanted) {
+// Calls until the time is over, and prints what came of it. 0: some calls succeeded.
+template <class Client> int run(const Client& user, const arguments& wanted) {
   std::mutex mutex;
   std::map<std::string, int> outcomes;
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(wanted.seconds);
@@ -577,45 +590,34 @@ int run(const limited_client& user, const arguments& wanted) {
 // With NANGO_API_KEY and NANGO_USER_TOKEN set it calls the real API (or NANGO_BASE_URL), else a local server of it.
 int main(int argc, char** argv) {
   const auto wanted = read(argc, argv);
-  auto redis = nango::env("NANGO_REDIS");
-  if (redis.empty()) redis = "127.0.0.1:6379";
-  const auto colon = (std::min)(redis.rfind(':'), redis.size());
-  const auto port = number(std::string_view(redis).substr((std::min)(colon + 1, redis.size())), 65'535);
-  if (!wanted || !port) {
-    std::cerr << "usage: redis_limiter [--threads N] [--seconds N] [--when-down refuse|local] [--share N]\n"
-                 "NANGO_REDIS: host:port (127.0.0.1:6379); start one there: redis-server --port 6379 --save ''\n";
-    return 2;
-  }
-
-  nango::client_options options{.api_key = nango::env("NANGO_API_KEY"), .ca_file = nango::env("NANGO_CA_FILE")};
-  auto token = nango::env("NANGO_USER_TOKEN");
+  nango::client_options options{.api_key = nango::env("NANGO_API_KEY"),
+                                .user_token = nango::env("NANGO_USER_TOKEN"),
+                                .ca_file = nango::env("NANGO_CA_FILE")};
   std::optional<nango_test::local_nango> server;
   if (options.api_key.empty()) {
     server.emplace();
     options.api_key = server->api_key();
+    options.user_token = server->user_token();
     options.base_url = server->base_url();
     options.ca_file = server->ca_file();
-    token = server->user_token();
   } else if (const auto base_url = nango::env("NANGO_BASE_URL"); !base_url.empty()) {
     options.base_url = base_url;
   }
-  std::cout << "calling " << options.base_url << ", limited by the Redis at " << redis << std::endl;
+  if (options.user_token.empty()) complain("NANGO_USER_TOKEN is not set: it says whose contacts to fetch");
+  std::cout << "calling " << options.base_url << ", limited by the Redis at " << wanted.redis_host << ':'
+            << wanted.redis_port << std::endl;
 
-  const auto backend = nango::httplib_backend::create(options);
-  if (!backend) {
-    std::cerr << backend.error() << '\n';
+  try {
+    const redis_limiter limiter({.host = wanted.redis_host,
+                                 .port = wanted.redis_port,
+                                 .password = nango::env("NANGO_REDIS_PASSWORD"),
+                                 .rate = options.rate,
+                                 .down = wanted.down,
+                                 .share = {.requests = static_cast<std::size_t>(wanted.share)}});
+    const nango::httplib_backend backend(options);
+    return run(nango::basic_client<nango::httplib_backend, redis_limiter>(options, backend, limiter), wanted);
+  } catch (const nango::exception& e) {
+    std::cerr << e.error() << '\n';
     return 1;
   }
-  const redis_limiter limiter({.host = redis.substr(0, colon),
-                               .port = *port,
-                               .password = nango::env("NANGO_REDIS_PASSWORD"),
-                               .rate = options.rate,
-                               .down = wanted->down,
-                               .share = {.requests = static_cast<std::size_t>(wanted->share)}});
-  const auto api = limited_client::create(options, *backend, limiter);
-  if (!api) {
-    std::cerr << api.error() << '\n';
-    return 1;
-  }
-  return run(api->user(token), *wanted);
 }
