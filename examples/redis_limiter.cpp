@@ -38,13 +38,13 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -522,21 +522,15 @@ struct arguments {
   int redis_port = 0;
 };
 
-[[noreturn]] void complain(const std::string& about) {
-  std::cerr << "redis_limiter: " << about << "\n"
-            << "usage: redis_limiter [--threads N] [--seconds N] [--when-down refuse|local] [--share N]\n"
-               "NANGO_REDIS: host:port (127.0.0.1:6379); start one there: redis-server --port 6379 --save ''\n";
-  std::exit(2);
-}
-
 int number(const std::string& name, std::string_view text, int most) {
   int value = 0;
   const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool is_good = problem == std::errc() && end == text.data() + text.size() && value >= 1 && value <= most;
-  if (!is_good) complain(name + " wants a number from 1 to " + std::to_string(most));
+  if (!is_good) throw std::invalid_argument(name + " wants a number from 1 to " + std::to_string(most));
   return value;
 }
 
+// Throws std::invalid_argument.
 arguments read(int argc, char** argv) {
   arguments wanted;
   for (int i = 1; i < argc; i += 2) {
@@ -547,10 +541,11 @@ arguments read(int argc, char** argv) {
       wanted.seconds = number(name, value, 3600);
     } else if (name == "--share") {
       wanted.share = number(name, value, 1000);
-    } else if (name == "--when-down" && (value == "refuse" || value == "local")) {
+    } else if (name == "--when-down") {
+      if (value != "refuse" && value != "local") throw std::invalid_argument(name + " wants refuse or local");
       wanted.down = value == "local" ? when_down::use_local : when_down::refuse;
     } else {
-      complain("cannot do " + name + ' ' + value);
+      throw std::invalid_argument(name + " is unknown");
     }
   }
   auto redis = nango::env("NANGO_REDIS");
@@ -561,11 +556,11 @@ arguments read(int argc, char** argv) {
 }
 
 // Calls until the time is over, and prints what came of it. 0: some calls succeeded.
-template <class Client> int run(const Client& user, const arguments& wanted) {
+template <class Client> int call_on(const Client& user, const arguments& wanted) {
   std::mutex mutex;
   std::map<std::string, int> outcomes;
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(wanted.seconds);
-  const auto call_on = [&] {
+  const auto one_thread = [&] {
     while (std::chrono::steady_clock::now() < end) {
       const auto contacts = user.get("crm/contacts");
       const std::string outcome(contacts ? "ok" : to_string(contacts.error().code));
@@ -576,8 +571,8 @@ template <class Client> int run(const Client& user, const arguments& wanted) {
       if (!contacts) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
   };
-  std::vector<std::thread> threads;
-  for (int i = 0; i < wanted.threads; ++i) threads.emplace_back(call_on);
+  std::vector<std::thread> threads(static_cast<std::size_t>(wanted.threads));
+  for (auto& thread : threads) thread = std::thread(one_thread);
   for (auto& thread : threads) thread.join();
   std::cout << "calls:";
   for (const auto& [outcome, count] : outcomes) std::cout << ' ' << outcome << '=' << count;
@@ -585,11 +580,8 @@ template <class Client> int run(const Client& user, const arguments& wanted) {
   return outcomes["ok"] > 0 ? 0 : 1;
 }
 
-}  // namespace
-
 // With NANGO_API_KEY and NANGO_USER_TOKEN set it calls the real API (or NANGO_BASE_URL), else a local server of it.
-int main(int argc, char** argv) {
-  const auto wanted = read(argc, argv);
+int run(const arguments& wanted) {
   nango::client_options options{.api_key = nango::env("NANGO_API_KEY"),
                                 .user_token = nango::env("NANGO_USER_TOKEN"),
                                 .ca_file = nango::env("NANGO_CA_FILE")};
@@ -603,19 +595,30 @@ int main(int argc, char** argv) {
   } else if (const auto base_url = nango::env("NANGO_BASE_URL"); !base_url.empty()) {
     options.base_url = base_url;
   }
-  if (options.user_token.empty()) complain("NANGO_USER_TOKEN is not set: it says whose contacts to fetch");
+  if (options.user_token.empty()) throw std::invalid_argument("NANGO_USER_TOKEN is not set: whose contacts?");
   std::cout << "calling " << options.base_url << ", limited by the Redis at " << wanted.redis_host << ':'
             << wanted.redis_port << std::endl;
 
+  const redis_limiter limiter({.host = wanted.redis_host,
+                               .port = wanted.redis_port,
+                               .password = nango::env("NANGO_REDIS_PASSWORD"),
+                               .rate = options.rate,
+                               .down = wanted.down,
+                               .share = {.requests = static_cast<std::size_t>(wanted.share)}});
+  const nango::httplib_backend backend(options);
+  return call_on(nango::basic_client<nango::httplib_backend, redis_limiter>(options, backend, limiter), wanted);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
   try {
-    const redis_limiter limiter({.host = wanted.redis_host,
-                                 .port = wanted.redis_port,
-                                 .password = nango::env("NANGO_REDIS_PASSWORD"),
-                                 .rate = options.rate,
-                                 .down = wanted.down,
-                                 .share = {.requests = static_cast<std::size_t>(wanted.share)}});
-    const nango::httplib_backend backend(options);
-    return run(nango::basic_client<nango::httplib_backend, redis_limiter>(options, backend, limiter), wanted);
+    return run(read(argc, argv));
+  } catch (const std::invalid_argument& e) {
+    std::cerr << "redis_limiter: " << e.what() << "\n"
+              << "usage: redis_limiter [--threads N] [--seconds N] [--when-down refuse|local] [--share N]\n"
+                 "NANGO_REDIS: host:port (127.0.0.1:6379); start one there: redis-server --port 6379 --save ''\n";
+    return 2;
   } catch (const nango::exception& e) {
     std::cerr << e.error() << '\n';
     return 1;

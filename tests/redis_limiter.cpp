@@ -8,8 +8,6 @@
 
 #include <filesystem>
 #include <functional>
-#include <set>
-#include <stdexcept>
 
 #include "child.hpp"
 #include "process.hpp"
@@ -667,7 +665,8 @@ TEST_CASE("the program says what is wrong with its arguments") {
   };
   CHECK(outcome({"--threads", "0"}).starts_with("2 redis_limiter: --threads wants a number from 1 to 1000\n"));
   CHECK(outcome({"--seconds"}).starts_with("2 redis_limiter: --seconds wants"));
-  CHECK(outcome({"--when-down", "pray"}).starts_with("2 redis_limiter: cannot do --when-down pray\n"));
+  CHECK(outcome({"--when-down", "pray"}).starts_with("2 redis_limiter: --when-down wants refuse or local\n"));
+  CHECK(outcome({"--verbose"}).starts_with("2 redis_limiter: --verbose is unknown\n"));
   CHECK(outcome({}, "localhost").starts_with("2 redis_limiter: NANGO_REDIS's port wants"));
 }
 
