@@ -1,0 +1,626 @@
+// One limit for many processes on many machines: a rate limiter for the client that counts in Redis.
+//
+//   nango::basic_client<nango::httplib_backend, redis_limiter> api{options, backend, redis_limiter{{.host = "..."}}};
+//
+// What holds across processes, as long as Redis is up, keeps its memory and its clock (TIME, the wall's) does not jump
+// ahead: the server never sees more than `rate.requests` for one key in any span of `rate.per`, whatever the network
+// does, on the terms of nango::sliding_window. A slot is taken before the request is sent and counts until `per` after
+// its answer. Callers that had to wait are let go evenly. A 429 that one process meets holds the key for all of them.
+// A process that dies keeps its slots until its requests' deadlines + linger + per, then they come back by themselves.
+//
+// What does not: callers are served first come, first served only within a process; between processes it is luck. Only
+// the first in a process's line knows how long the wait is and so fails at once when its deadline cannot be met; the
+// others get timed_out at their deadline. After Redis was restarted, emptied or replaced by its replica, everybody
+// waits for per + settle first, since nobody knows what it forgot (this is also so with the very first call ever);
+// requests that were under way then and arrive later than that are not counted. While Redis's clock is behind where it
+// was once, everybody waits.
+//
+// When Redis is down (or hangs for longer than `timeout`), the caller has chosen one of
+// - when_down::refuse: each call fails at once with connection_failed and was not sent. Keeps the promise.
+// - when_down::use_local: each process goes on by itself with its `share`, after a pause of `per` in which what Redis
+//   let through is over. Keeps the promise if Redis is down for all, and if all shares and what is under way at the
+//   switch are together no more than `rate.requests`. A process that only itself lost Redis sends its share on top of
+//   what Redis gives to the others, until it is back and makes all wait for per + settle.
+// Redis is tried again once a second, by one call; no other call waits for it meanwhile.
+//
+// Costs a round trip for each permit and one for each answer, and a few more where callers wait. Redis 5 or later, with
+// `maxmemory-policy noeviction`: an evicted key is a forgotten one. Tokens stand in Redis hashed. All keys expire by
+// themselves and have one hash tag, so that the scripts also work behind a proxy to a cluster. Name lookups are not
+// bounded by `timeout`, so give an address; for TLS to Redis put a tunnel there, hiredis 0.14 has none.
+
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <openssl/sha.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "local_nango.hpp"
+#include "nango.hpp"
+
+// ---- Decisions: each is one script, on Redis's clock, in microseconds ----------------------------------------------
+
+inline constexpr std::string_view script_start = R"lua(
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local function expire_with_the_last_of(slots)
+  local last = redis.call('ZRANGE', slots, -1, -1, 'WITHSCORES')[2]
+  redis.call('PEXPIREAT', slots, math.ceil(last / 1000))
+end
+)lua";
+
+// A slot, or how long to wait at the least: a held slot may come back any time, but then counts for another `per`.
+// `since`: which Redis this is, and from when on it knows what was sent.
+// `pace` is there while callers wait; then slots are given a step apart (one late step is made up for).
+inline constexpr std::string_view acquire_script = R"lua(
+local since, slots, hold, pace = unpack(KEYS)
+local id, requests, per, lease, settle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local step = 1.01 * per / requests
+local run = redis.call('INFO', 'server'):match('run_id:(%w+)')
+if ARGV[6] == 'restart' or redis.call('HGET', since, 'run') ~= run then
+  redis.call('HSET', since, 'run', run, 'at', now)
+end
+redis.call('PEXPIRE', since, 86400000)
+redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
+if redis.call('ZSCORE', slots, id) then return 0 end -- asked again, since the answer was lost
+local paced = tonumber(redis.call('GET', pace))
+local wait = math.max(0, redis.call('HGET', since, 'at') + per + settle - now,
+                      (redis.call('GET', hold) or 0) - now, (paced or 0) - now)
+local excess = redis.call('ZCARD', slots) - requests
+if excess >= 0 then
+  local back = redis.call('ZRANGE', slots, excess, excess, 'WITHSCORES')[2]
+  wait = math.max(wait, math.min(back - now, per))
+  paced = paced or now
+end
+if wait == 0 then
+  redis.call('ZADD', slots, now + lease, id)
+  expire_with_the_last_of(slots)
+  if paced then paced = math.max(paced, now - step) + step end
+end
+if paced then
+  redis.call('SET', pace, paced, 'PX', math.ceil((math.max(wait, paced - now) + step) / 1000) + 100)
+end
+return math.ceil(wait)
+)lua";
+
+inline constexpr std::string_view end_script = R"lua(
+if redis.call('ZADD', KEYS[1], 'XX', 'CH', now + ARGV[2], ARGV[1]) == 1 then expire_with_the_last_of(KEYS[1]) end
+return 0
+)lua";
+
+inline constexpr std::string_view hold_script = R"lua(
+local ends = now + math.min(ARGV[1], 300000000)
+if ends > tonumber(redis.call('GET', KEYS[1]) or 0) then
+  redis.call('SET', KEYS[1], ends, 'PX', math.ceil((ends - now) / 1000))
+end
+return 0
+)lua";
+
+template <std::size_t Size>
+std::string hex_digest(unsigned char* (*hash)(const unsigned char*, std::size_t, unsigned char*),
+                       std::string_view text) {
+  unsigned char digest[Size];
+  hash(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
+  std::string hex;
+  for (const auto byte : digest) hex += {"0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
+  return hex;
+}
+
+struct script {
+  std::string text, sha;
+  explicit script(std::string_view body)
+      : text(std::string(script_start).append(body)), sha(hex_digest<SHA_DIGEST_LENGTH>(&SHA1, text)) {}
+};
+
+// ---- Connections to Redis ------------------------------------------------------------------------------------------
+
+// While it lives, this thread gets no SIGPIPE: hiredis writes without MSG_NOSIGNAL.
+class no_sigpipe {
+ public:
+  no_sigpipe() {
+    sigset_t pending;
+    sigpending(&pending);
+    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+    sigemptyset(&sigpipe_);
+    sigaddset(&sigpipe_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &sigpipe_, &mask_);
+  }
+  ~no_sigpipe() {
+    const timespec at_once{};
+    if (!was_pending_) sigtimedwait(&sigpipe_, nullptr, &at_once);
+    pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
+  }
+  no_sigpipe(const no_sigpipe&) = delete;
+  no_sigpipe& operator=(const no_sigpipe&) = delete;
+
+ private:
+  bool was_pending_ = false;
+  sigset_t sigpipe_{}, mask_{};
+};
+
+// A connection is one caller's at a time; one that failed is thrown away.
+class redis_connections {
+  using time_point = std::chrono::steady_clock::time_point;
+  using texts = std::vector<std::string>;
+  using connection = std::unique_ptr<redisContext, decltype(&redisFree)>;
+  using reply = std::unique_ptr<redisReply, decltype(&freeReplyObject)>;
+
+ public:
+  redis_connections(std::string host, int port, std::string password)
+      : host_(std::move(host)), port_(port), password_(std::move(password)) {}
+
+  // The number that the script returns; connection_failed where there is none by `end`.
+  nango::result<long long> run(const script& what, const texts& keys, const texts& arguments, time_point end) {
+    const no_sigpipe quiet;
+    texts words{"EVALSHA", what.sha, std::to_string(keys.size())};
+    words.insert(words.end(), keys.begin(), keys.end());
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    auto line = take_idle();
+    auto said = line ? command(*line, words, end) : no_reply();
+    const bool was_stale = line && !said && (line->err == REDIS_ERR_EOF || errno == ECONNRESET || errno == EPIPE);
+    if (!line || was_stale) {  // Redis closes connections that were idle for long
+      auto fresh = connect(end);
+      if (!fresh) return std::move(fresh).error();
+      line = *std::move(fresh);
+      said = command(*line, words, end);
+    }
+    if (said && is_error(*said, "NOSCRIPT")) {
+      words[0] = "EVAL";
+      words[1] = what.text;
+      said = command(*line, words, end);
+    }
+    if (!said || said->type != REDIS_REPLY_INTEGER) return failure(*line, said.get());
+    give_back(std::move(line));
+    return said->integer;
+  }
+
+ private:
+  static reply no_reply() { return {nullptr, &freeReplyObject}; }
+  static timeval time_until(time_point end) {
+    const auto left = std::chrono::ceil<std::chrono::microseconds>(end - std::chrono::steady_clock::now());
+    const auto some = (std::max)(left, std::chrono::microseconds(1000));
+    return {some.count() / 1'000'000, static_cast<suseconds_t>(some.count() % 1'000'000)};
+  }
+  static bool is_error(const redisReply& said, std::string_view kind = "") {
+    return said.type == REDIS_REPLY_ERROR && std::string_view(said.str).starts_with(kind);
+  }
+  nango::error failure(const redisContext& line, const redisReply* said = nullptr) const {
+    const std::string why = said == nullptr ? line.errstr : is_error(*said) ? said->str : "not the reply of a Redis";
+    return {.code = nango::errc::connection_failed,
+            .message = "the rate limiter's Redis at " + host_ + ':' + std::to_string(port_) + " fails: " + why +
+                       "; start it, or choose when_down::use_local",
+            .may_have_executed = false};
+  }
+
+  // Nothing that changes Redis is sent before it has answered here, so that a Redis that hangs does not find such
+  // requests of callers that are long gone when it wakes up.
+  nango::result<connection> connect(time_point end) const {
+    connection line(redisConnectWithTimeout(host_.c_str(), port_, time_until(end)), &redisFree);
+    if (!line) throw std::bad_alloc();
+    if (line->err != 0) return failure(*line);
+    ::fcntl(line->fd, F_SETFD, FD_CLOEXEC);
+    auto said = command(*line, password_.empty() ? texts{"PING"} : texts{"AUTH", password_}, end);
+    if (!said || is_error(*said)) return failure(*line, said.get());
+    return line;
+  }
+  static reply command(redisContext& line, const texts& words, time_point end) {
+    redisSetTimeout(&line, time_until(end));
+    std::vector<const char*> starts;
+    std::vector<std::size_t> sizes;
+    for (const auto& word : words) {
+      starts.push_back(word.data());
+      sizes.push_back(word.size());
+    }
+    errno = 0;
+    void* const said = redisCommandArgv(&line, static_cast<int>(words.size()), starts.data(), sizes.data());
+    return {static_cast<redisReply*>(said), &freeReplyObject};
+  }
+
+  connection take_idle() {
+    const std::lock_guard lock(mutex_);
+    if (idle_.empty()) return {nullptr, &redisFree};
+    auto line = std::move(idle_.back());
+    idle_.pop_back();
+    return line;
+  }
+  void give_back(connection line) {
+    const std::lock_guard lock(mutex_);
+    if (idle_.size() < 16) idle_.push_back(std::move(line));
+  }
+
+  const std::string host_;
+  const int port_;
+  const std::string password_;
+  std::mutex mutex_{};
+  std::vector<connection> idle_{};
+};
+
+// ---- The limiter ---------------------------------------------------------------------------------------------------
+
+enum class when_down { refuse, use_local };
+
+struct redis_limiter_options {
+  std::string host = "127.0.0.1";
+  int port = 6379;
+  std::string password{};                   // empty: none
+  std::string prefix = "nango";             // of all keys; who has the same one shares the limit
+  nango::rate rate{};                       // of each key, for all processes together; per: 1 ms to 5 minutes
+  when_down down = when_down::refuse;       // see above
+  nango::rate share{.requests = 20};        // of each key, for this process alone while Redis is down (use_local)
+  std::chrono::milliseconds timeout{250};   // for one question to Redis, with the connection if there is none
+  std::chrono::milliseconds settle{2'000};  // see above; more than timeout and the second between two tries
+};
+
+// What the copies of a limiter share.
+class redis_limiter_state {
+ public:
+  using clock = nango::steady_clock;
+  using time_point = std::chrono::steady_clock::time_point;
+  using texts = std::vector<std::string>;
+  struct outage {
+    time_point began{}, next_try{};
+    nango::error why{};
+  };
+
+  const redis_limiter_options options;
+  nango::sliding_window line;   // one in a nanosecond: a queue for each key, with deadlines, cancels and holds
+  nango::sliding_window local;  // for when Redis is down
+
+  explicit redis_limiter_state(redis_limiter_options o)
+      : options(std::move(o)),
+        line({.requests = 1, .per = std::chrono::nanoseconds(1), .linger = std::chrono::nanoseconds(0)}),
+        local(options.share),
+        redis_(options.host, options.port, options.password) {
+    constexpr std::chrono::nanoseconds none{}, least = std::chrono::milliseconds(1), most = std::chrono::minutes(5);
+    const auto& [requests, per, linger] = options.rate;
+    if (requests > 0 && per >= least && per <= most && linger >= none && linger <= most) return;
+    throw nango::exception(unsent(nango::errc::invalid_argument,
+                                  "redis_limiter: requests at least 1, per 1 ms to 5 minutes, linger 0 to 5 minutes"));
+  }
+
+  static nango::error unsent(nango::errc code, std::string message) {
+    return {.code = code, .message = std::move(message), .may_have_executed = false};
+  }
+
+  // Of what is in Redis: since, slots, hold, pace. A key may be a secret, so it does not stand there as it is.
+  texts names(std::string_view key) const {
+    const auto start = '{' + options.prefix + "}:", end = ':' + hex_digest<SHA256_DIGEST_LENGTH>(&SHA256, key);
+    return {start + "since", start + "slots" + end, start + "hold" + end, start + "pace" + end};
+  }
+  std::string new_id() { return process_ + std::to_string(++ids_); }
+
+  // How long to wait at the least; 0: the slot `id` is taken, until the deadline and what may come after it at the
+  // latest (a request counts for a day at most). Nothing: Redis failed.
+  std::optional<std::chrono::microseconds> ask(const texts& keys, const std::string& id, time_point deadline) {
+    const auto now = clock::now();
+    const auto& [requests, per, linger] = options.rate;
+    const auto lease = std::clamp(deadline - now, now - now, longest_lease) + linger + per;
+    const auto news = local_turns_.load();
+    const std::string how = news != told_ ? "restart" : "";
+    const texts arguments{id, std::to_string(requests), micros(per), micros(lease), micros(options.settle), how};
+    const auto wait = redis_.run(acquire_, keys, arguments, (std::min)(deadline, now + options.timeout));
+    if (!wait && clock::now() < deadline) failed(wait.error());  // later it may just have been asked too late
+    if (!wait) return std::nullopt;
+    const std::lock_guard lock(mutex_);
+    down_ = false;
+    told_ = (std::max)(told_.load(), news);
+    return std::chrono::microseconds(*wait);
+  }
+
+  // Where this fails, the slot stays taken until its lease ends, which is the safe side.
+  void end(const std::string& slots, const std::string& id, bool was_answered) noexcept {
+    const auto& [requests, per, linger] = options.rate;
+    try {
+      tell(end_, slots, {id, micros(was_answered ? per : per + linger)});
+    } catch (...) {  // no memory
+    }
+  }
+
+  void hold(std::string_view key, time_point until) {
+    line.hold(key, until);
+    const auto now = clock::now();
+    if (until > now) tell(hold_, names(key)[2], {micros((std::min)(until - now, longest_hold))});
+  }
+
+  // While Redis is down, one caller a second may ask. How many failures there were until now.
+  std::optional<std::size_t> may_ask() {
+    const std::lock_guard lock(mutex_);
+    const auto now = clock::now();
+    if (down_ && now < outage_.next_try) return std::nullopt;
+    outage_.next_try = now + between_tries;
+    return failures_;
+  }
+  // When it changes, another caller has found that Redis is down.
+  std::size_t failures() const { return failures_; }
+  outage last_outage() const {
+    const std::lock_guard lock(mutex_);
+    return outage_;
+  }
+  // Whether Redis is still down: only then may a permit of the local window be used.
+  bool goes_locally() {
+    const std::lock_guard lock(mutex_);
+    if (down_) ++local_turns_;
+    return down_;
+  }
+
+ private:
+  static constexpr std::chrono::seconds between_tries{1};
+  static constexpr std::chrono::nanoseconds longest_hold = std::chrono::minutes(5),
+                                            longest_lease = std::chrono::hours(24);
+
+  static std::string micros(std::chrono::nanoseconds d) {
+    return std::to_string(std::chrono::ceil<std::chrono::microseconds>(d).count());
+  }
+  static std::string random_text() {
+    std::random_device random;
+    return std::to_string(random()) + '-' + std::to_string(random()) + '-';
+  }
+
+  void tell(const script& what, const std::string& key, const texts& arguments) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (down_) return;
+    }
+    if (auto told = redis_.run(what, {key}, arguments, clock::now() + options.timeout); !told) failed(told.error());
+  }
+  void failed(const nango::error& why) {
+    const std::lock_guard lock(mutex_);
+    const auto now = clock::now();
+    if (!down_) outage_.began = now;
+    outage_.next_try = now + between_tries;
+    outage_.why = why;
+    down_ = true;
+    ++failures_;
+    if (options.down == when_down::use_local) ++local_turns_;  // the one who comes back has something to tell
+  }
+
+  const script acquire_{acquire_script}, end_{end_script}, hold_{hold_script};
+  redis_connections redis_;
+  const std::string process_ = random_text();
+  std::atomic<std::size_t> ids_ = 0;
+
+  mutable std::mutex mutex_{};  // who changes what follows holds it
+  bool down_ = false;
+  outage outage_{};
+  std::atomic<std::size_t> failures_ = 0;
+  std::atomic<std::size_t> local_turns_ = 0, told_ = 0;  // permits given without Redis; those it was told of
+};
+
+class redis_limiter {
+  using state = redis_limiter_state;
+  struct slot {
+    std::shared_ptr<state> of;
+    std::string key, id;
+    bool answered = false;
+    ~slot() { of->end(key, id, answered); }
+  };
+
+ public:
+  using clock = state::clock;
+  using time_point = state::time_point;
+
+  // A slot in Redis or in the local window. One that was moved from holds nothing.
+  class permit {
+   public:
+    void answered() noexcept {
+      if (slot_) slot_->answered = true;
+      slot_.reset();
+      local_.answered();
+    }
+
+   private:
+    friend class redis_limiter;
+    explicit permit(std::unique_ptr<slot> in_redis) : slot_(std::move(in_redis)) {}
+    explicit permit(nango::sliding_window::permit local) : local_(std::move(local)) {}
+    std::unique_ptr<slot> slot_{};
+    nango::sliding_window::permit local_{};
+  };
+
+  // Throws nango::exception where the rate makes no sense. Connects when it is used.
+  explicit redis_limiter(redis_limiter_options options) : state_(std::make_shared<state>(std::move(options))) {}
+
+  // Errors: those of nango::sliding_window, and connection_failed (when_down::refuse). While Redis hangs, a cancel is
+  // noticed after `timeout`.
+  nango::result<permit> acquire(std::string_view key, time_point deadline, const nango::cancel_token& cancel = {}) {
+    for (;;) {
+      const auto failures = state_->may_ask();
+      auto outcome = failures ? through_redis(key, deadline, cancel, *failures) : without_redis(key, deadline, cancel);
+      if (outcome) return *std::move(outcome);
+    }
+  }
+  // Never shortens an earlier hold; 5 minutes at most. While Redis is down, only this process holds.
+  void hold(std::string_view key, time_point until) { state_->hold(key, until); }
+
+  const nango::rate& rate() const noexcept { return state_->options.rate; }
+
+ private:
+  using errc = nango::errc;
+  using maybe = std::optional<nango::result<permit>>;  // nothing: Redis went down, or is to be asked again
+
+  maybe through_redis(std::string_view key, time_point deadline, const nango::cancel_token& cancel,
+                      std::size_t failures) {
+    const auto turn = state_->line.acquire(key, deadline, cancel);
+    if (!turn) return turn.error();
+    const auto keys = state_->names(key);
+    const auto id = state_->new_id();
+    while (state_->failures() == failures) {
+      const auto asked = clock::now();
+      if (asked >= deadline) return state::unsent(errc::timed_out, "the deadline passed while waiting for Redis");
+      const auto wait = state_->ask(keys, id, deadline);
+      if (!wait) continue;
+      if (wait->count() == 0) return permit(std::unique_ptr<slot>(new slot{state_, keys[1], id}));
+      if (*wait > deadline - asked) return too_late(*wait);
+      if (!sleep_until(clock::now() + *wait, cancel)) return canceled();
+    }
+    return std::nullopt;
+  }
+
+  maybe without_redis(std::string_view key, time_point deadline, const nango::cancel_token& cancel) {
+    const auto outage = state_->last_outage();
+    if (state_->options.down == when_down::refuse) return outage.why;
+    const auto now = clock::now();
+    const auto held = state_->line.acquire(key, now);  // tells at once for how long
+    if (!held) state_->local.hold(key, now + held.error().retry_after.value_or(std::chrono::milliseconds(0)));
+    state_->local.hold(key, outage.began + rate().per);
+    const auto until = (std::min)(deadline, outage.next_try);
+    auto turn = state_->local.acquire(key, until, cancel);
+    if (turn && state_->goes_locally()) return permit(*std::move(turn));
+    if (turn) turn->answered();  // and not used
+    if (turn) return std::nullopt;
+    const auto& e = turn.error();
+    if (e.code != errc::rate_limited && e.code != errc::timed_out) return e;
+    if (until == deadline || e.retry_after > deadline - clock::now()) return e;
+    if (!sleep_until(until, cancel)) return canceled();
+    return std::nullopt;
+  }
+
+  static nango::error too_late(std::chrono::microseconds wait) {
+    auto e = state::unsent(errc::rate_limited, "the rate limiter's next turn comes after the deadline");
+    e.retry_after = std::chrono::ceil<std::chrono::milliseconds>(wait);
+    return e;
+  }
+  static nango::error canceled() {
+    return state::unsent(errc::canceled, "canceled while waiting for the rate limiter");
+  }
+  static bool sleep_until(time_point t, const nango::cancel_token& cancel) {
+    constexpr std::chrono::nanoseconds longest = std::chrono::milliseconds(50);
+    for (auto now = clock::now(); now < t && !cancel.canceled(); now = clock::now()) {
+      std::this_thread::sleep_for((std::min)(t - now, longest));
+    }
+    return !cancel.canceled();
+  }
+
+  std::shared_ptr<state> state_;
+};
+
+static_assert(nango::rate_limiter<redis_limiter>);
+
+// ---- A program: some threads that call for some seconds, as fast as they may ---------------------------------------
+
+namespace {
+
+struct arguments {
+  int threads = 4, seconds = 6, share = 20;
+  when_down down = when_down::refuse;
+  std::string redis_host{};
+  int redis_port = 0;
+};
+
+int number(const std::string& name, std::string_view text, int most) {
+  int value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool is_good = problem == std::errc() && end == text.data() + text.size() && value >= 1 && value <= most;
+  if (!is_good) throw std::invalid_argument(name + " wants a number from 1 to " + std::to_string(most));
+  return value;
+}
+
+// Throws std::invalid_argument.
+arguments read(int argc, char** argv) {
+  arguments wanted;
+  for (int i = 1; i < argc; i += 2) {
+    const std::string name = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
+    if (name == "--threads") {
+      wanted.threads = number(name, value, 1000);
+    } else if (name == "--seconds") {
+      wanted.seconds = number(name, value, 3600);
+    } else if (name == "--share") {
+      wanted.share = number(name, value, 1000);
+    } else if (name == "--when-down") {
+      if (value != "refuse" && value != "local") throw std::invalid_argument(name + " wants refuse or local");
+      wanted.down = value == "local" ? when_down::use_local : when_down::refuse;
+    } else {
+      throw std::invalid_argument(name + " is unknown");
+    }
+  }
+  auto redis = nango::env("NANGO_REDIS");
+  if (redis.empty()) redis = "127.0.0.1:6379";
+  wanted.redis_host = redis.substr(0, redis.rfind(':'));
+  wanted.redis_port = number("NANGO_REDIS's port", redis.substr(redis.rfind(':') + 1), 65'535);
+  return wanted;
+}
+
+// Calls until the time is over, and prints what came of it. 0: some calls succeeded.
+template <class Client> int call_on(const Client& user, const arguments& wanted) {
+  std::mutex mutex;
+  std::map<std::string, int> outcomes;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(wanted.seconds);
+  const auto one_thread = [&] {
+    while (std::chrono::steady_clock::now() < end) {
+      const auto contacts = user.get("crm/contacts");
+      const std::string outcome(contacts ? "ok" : to_string(contacts.error().code));
+      {
+        const std::lock_guard lock(mutex);
+        if (outcomes[outcome]++ == 0 && !contacts) std::cerr << contacts.error() << '\n';  // the first of its kind
+      }
+      if (!contacts) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  };
+  std::vector<std::thread> threads(static_cast<std::size_t>(wanted.threads));
+  for (auto& thread : threads) thread = std::thread(one_thread);
+  for (auto& thread : threads) thread.join();
+  std::cout << "calls:";
+  for (const auto& [outcome, count] : outcomes) std::cout << ' ' << outcome << '=' << count;
+  std::cout << std::endl;
+  return outcomes["ok"] > 0 ? 0 : 1;
+}
+
+// With NANGO_API_KEY and NANGO_USER_TOKEN set it calls the real API (or NANGO_BASE_URL), else a local server of it.
+int run(const arguments& wanted) {
+  nango::client_options options{.api_key = nango::env("NANGO_API_KEY"),
+                                .user_token = nango::env("NANGO_USER_TOKEN"),
+                                .ca_file = nango::env("NANGO_CA_FILE")};
+  std::optional<nango_test::local_nango> server;
+  if (options.api_key.empty()) {
+    server.emplace();
+    options.api_key = server->api_key();
+    options.user_token = server->user_token();
+    options.base_url = server->base_url();
+    options.ca_file = server->ca_file();
+  } else if (const auto base_url = nango::env("NANGO_BASE_URL"); !base_url.empty()) {
+    options.base_url = base_url;
+  }
+  if (options.user_token.empty()) throw std::invalid_argument("NANGO_USER_TOKEN is not set: whose contacts?");
+  std::cout << "calling " << options.base_url << ", limited by the Redis at " << wanted.redis_host << ':'
+            << wanted.redis_port << std::endl;
+
+  const redis_limiter limiter({.host = wanted.redis_host,
+                               .port = wanted.redis_port,
+                               .password = nango::env("NANGO_REDIS_PASSWORD"),
+                               .rate = options.rate,
+                               .down = wanted.down,
+                               .share = {.requests = static_cast<std::size_t>(wanted.share)}});
+  const nango::httplib_backend backend(options);
+  return call_on(nango::basic_client<nango::httplib_backend, redis_limiter>(options, backend, limiter), wanted);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(read(argc, argv));
+  } catch (const std::invalid_argument& e) {
+    std::cerr << "redis_limiter: " << e.what() << "\n"
+              << "usage: redis_limiter [--threads N] [--seconds N] [--when-down refuse|local] [--share N]\n"
+                 "NANGO_REDIS: host:port (127.0.0.1:6379); start one there: redis-server --port 6379 --save ''\n";
+    return 2;
+  } catch (const nango::exception& e) {
+    std::cerr << e.error() << '\n';
+    return 1;
+  }
+}
