@@ -170,9 +170,8 @@ template <class T> inline constexpr bool is_result<result<T>> = true;
 template <class Clock> class limiter;
 struct limiter_shard;
 class limiter_window;
-template <class Clock> struct limiter_place {  // of a permit; moving it leaves `of` empty
-  std::shared_ptr<limiter<Clock>> of{};
-  limiter_shard* shard = nullptr;
+struct limiter_place {  // of a permit; moving it leaves `shard` empty
+  std::shared_ptr<limiter_shard> shard{};
   limiter_window* window = nullptr;
 };
 struct handle;
@@ -413,11 +412,11 @@ concept rate_limiter = requires(L& limiter, std::string_view key, typename L::pe
 /// The default limiter. A permit counts from before its request is sent until `per` after its answer is in (or, when
 /// it was given up, until `linger` + `per` after that). So whatever the network does to the order and the spacing of
 /// requests, the server never sees more than `requests` for one key in any span of `per`, provided that a request
-/// given up arrives within `linger` or never. Throughput is requests / (per + round trip).
+/// given up arrives within `linger` or never. Throughput is at most requests / (per + round trip).
 ///
 /// Free slots are given at once. Once somebody had to wait, callers of the key are served first come, first served, and
-/// let go 1.01 * per / requests apart, until nobody had to wait for 2 * per: gateways that estimate a rate from fixed
-/// windows refuse bursts that no span of `per` saw too many requests of. Callers of other keys never wait for them.
+/// let go 1.01 * per / requests apart, until 2 * per have gone by in which nobody had to wait: gateways that estimate a
+/// rate from fixed windows refuse some bursts that stay below the limit. Callers of other keys never wait for them.
 ///
 /// A key is forgotten when it says nothing any more. A copyable handle: copies share their state, so several clients of
 /// a process can share one limit.
@@ -441,11 +440,11 @@ template <class Clock> class basic_sliding_window {
 
    private:
     friend class detail::limiter<Clock>;
-    explicit permit(detail::limiter_place<Clock> place) : place_(std::move(place)) {}
+    explicit permit(detail::limiter_place place) : place_(std::move(place)) {}
     void end(bool was_answered) noexcept {
-      if (const auto place = std::move(place_); place.of) place.of->end(place, was_answered);
+      if (const auto place = std::move(place_); place.shard) detail::limiter<Clock>::end(place, was_answered);
     }
-    detail::limiter_place<Clock> place_{};
+    detail::limiter_place place_{};
   };
 
   /// A limit of its own. A rate that makes no sense is refused by acquire().
@@ -456,7 +455,7 @@ template <class Clock> class basic_sliding_window {
   /// makes no sense. None of them has sent anything.
   result<permit> acquire(std::string_view key, std::chrono::steady_clock::time_point deadline,
                          const cancel_token& cancel = {}) {
-    return core_->acquire(core_, key, deadline, cancel);
+    return core_->acquire(key, deadline, cancel);
   }
   /// No permit for `key` before `until`. Never shortens an earlier hold; 5 minutes from now at most.
   void hold(std::string_view key, std::chrono::steady_clock::time_point until) { core_->hold(key, until); }
@@ -956,7 +955,7 @@ struct limiter_waiter {
 // What is known of one key. Its decisions are functions of this state and of the time; nothing here waits or locks.
 class limiter_window {
  public:
-  // When a caller may go: the first in line, or one that finds no line. max(): a held permit comes back first.
+  // When a caller may go: the first in line, or one that finds no line. max(): only once a held permit is back.
   time_point turn(time_point now, const rate& r) const {
     const auto t = (std::max)(now, not_before_);
     const auto counting = first_counting(now);
@@ -1039,8 +1038,9 @@ class limiter_window {
   }
 
  private:
-  static nanoseconds step(const rate& r) noexcept {
-    return (r.per + r.per / 100) / static_cast<nanoseconds::rep>(r.requests);
+  static nanoseconds step(const rate& r) noexcept {  // rounded up, so that `requests` of them are no less than `per`
+    const auto n = static_cast<nanoseconds::rep>(r.requests);
+    return (r.per + r.per / 100 + nanoseconds(n - 1)) / n;
   }
   using ends_iterator = std::vector<time_point>::const_iterator;
   ends_iterator first_counting(time_point now) const noexcept {
@@ -1061,11 +1061,14 @@ struct text_hash {
 };
 
 struct limiter_shard {
+  rate limits;
   std::mutex mutex{};
   std::unordered_map<std::string, limiter_window, text_hash, std::equal_to<>> keys{};
-  std::size_t bucket = 0;    // where the next sweep goes on
-  std::size_t calls = 0;     // every 8th call sweeps a bit of some shard ...
-  std::size_t to_sweep = 0;  // ... of the one after this
+  std::size_t bucket = 0;  // where the next sweep goes on
+  std::size_t calls = 0;   // each 8th sweeps a bit of some shard ...
+  std::size_t to_sweep;    // ... and the next time of the one after it
+
+  limiter_shard(const rate& r, std::size_t sweeps_first) : limits(r), to_sweep(sweeps_first) {}
 
   limiter_window& window(std::string_view key) {
     const auto found = keys.find(key);
@@ -1086,7 +1089,7 @@ struct limiter_shard {
   }
 };
 
-// All keys of a limiter. Each shard has a lock of its own, so that callers of different keys rarely meet.
+// All keys of a limiter, in shards with a lock and a life of their own: callers of different keys rarely meet.
 template <class Clock> class limiter {
  public:
   rate limits;
@@ -1095,22 +1098,22 @@ template <class Clock> class limiter {
     constexpr nanoseconds year = std::chrono::hours(24 * 365);
     limits.per = (std::min)(limits.per, year);
     limits.linger = (std::min)(limits.linger, year);
+    for (std::size_t i = 0; i < shards_.size(); ++i) shards_[i] = std::make_shared<limiter_shard>(limits, i);
   }
 
   using permit = typename basic_sliding_window<Clock>::permit;
 
-  result<permit> acquire(const std::shared_ptr<limiter>& self, std::string_view key, time_point deadline,
-                         const cancel_token& cancel) {
+  result<permit> acquire(std::string_view key, time_point deadline, const cancel_token& cancel) {
     if (auto problem = problem_of(limits)) return refuse(*std::move(problem));
     if (cancel.canceled()) return unsent(errc::canceled, "canceled before a permit was asked for");
-    auto& shard = shard_of(key);
-    std::unique_lock lock(shard.mutex);
+    const auto& shard = shard_of(key);
+    std::unique_lock lock(shard->mutex);
     const auto now = Clock::now();
-    sweep_some(shard, now);
-    auto& window = shard.window(key);
+    sweep_some(*shard, now);
+    auto& window = shard->window(key);
     if (!window.has_line() && window.turn(now, limits) <= now) {
       window.begin(limits, now, false);
-      return permit({self, &shard, &window});
+      return permit({shard, &window});
     }
     if (const auto turn = window.earliest_turn(now, limits, window.in_line() + 1); turn > deadline) {
       auto e = unsent(errc::rate_limited, "the rate limiter's next turn comes after the deadline");
@@ -1118,26 +1121,26 @@ template <class Clock> class limiter {
       return e;
     }
     if (auto stopped = wait_in_line(lock, window, deadline, cancel)) return *std::move(stopped);
-    return permit({self, &shard, &window});
+    return permit({shard, &window});
   }
 
-  void end(const limiter_place<Clock>& place, bool answered) noexcept {
+  static void end(const limiter_place& place, bool answered) noexcept {
     const std::unique_lock lock(place.shard->mutex);
-    place.window->end(limits, Clock::now(), answered);
+    place.window->end(place.shard->limits, Clock::now(), answered);
     place.window->wake_first();
   }
 
   void hold(std::string_view key, time_point until) {
-    auto& shard = shard_of(key);
-    const std::unique_lock lock(shard.mutex);
-    shard.window(key).hold(Clock::now(), until);
+    const auto& shard = shard_of(key);
+    const std::unique_lock lock(shard->mutex);
+    shard->window(key).hold(Clock::now(), until);
   }
 
   std::size_t size() {
     std::size_t count = 0;
-    for (auto& shard : shards_) {
-      const std::unique_lock lock(shard.mutex);
-      count += shard.keys.size();
+    for (const auto& shard : shards_) {
+      const std::unique_lock lock(shard->mutex);
+      count += shard->keys.size();
     }
     return count;
   }
@@ -1163,22 +1166,21 @@ template <class Clock> class limiter {
     return std::nullopt;
   }
 
-  limiter_shard& shard_of(std::string_view key) noexcept {
+  const std::shared_ptr<limiter_shard>& shard_of(std::string_view key) const noexcept {
     const std::size_t hash = text_hash{}(key);
     return shards_[(hash ^ (hash >> 16)) % shards_.size()];
   }
 
   // Forgets a few idle keys of some shard now and then, so that memory follows the active keys. The caller has locked
-  // `locked` and looks its key up afterwards.
-  void sweep_some(limiter_shard& locked, time_point now) {
-    if (++locked.calls % 8 != 0) return;
-    const auto own = static_cast<std::size_t>(&locked - shards_.data());  // so that the shards do not sweep in step
-    auto& shard = shards_[(own + ++locked.to_sweep) % shards_.size()];
-    if (&shard == &locked) return shard.sweep(now);
+  // `own` and looks its key up afterwards.
+  void sweep_some(limiter_shard& own, time_point now) {
+    if (++own.calls % 8 != 0) return;
+    auto& shard = *shards_[++own.to_sweep % shards_.size()];
+    if (&shard == &own) return shard.sweep(now);
     if (const std::unique_lock other(shard.mutex, std::try_to_lock); other) shard.sweep(now);
   }
 
-  std::array<limiter_shard, 64> shards_{};
+  std::array<std::shared_ptr<limiter_shard>, 64> shards_{};
 };
 
 // --- Paths and queries ----------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 // What a permit costs, in time and in memory, beside a token bucket and a leaky bucket behind one mutex.
 //
-// The rate is chosen so that nobody ever waits, and that a key has some dozen recent calls where permits take some
-// dozen nanoseconds: less would flatter, since a key with few is cheaper. A permit is asked for and answered at once.
+// A permit is asked for and answered at once. Nobody ever waits: the rate is out of reach. The span is so short that a
+// key has 10 to 30 recent calls, whose number matters to this header's limiter alone.
 #include <benchmark/benchmark.h>
 #include <malloc.h>
 
@@ -35,11 +35,11 @@ std::vector<std::string> make_keys(std::size_t count) {
   return keys;
 }
 
-nango::rate rate_for(std::size_t keys) { return {.requests = 100, .per = 4us * keys, .linger = 0s}; }
+nango::rate rate_for(std::size_t keys) { return {.requests = 1'000'000, .per = 4us * keys, .linger = 0s}; }
 
 template <class Limiter> void permit(Limiter& limiter, const std::string& key, benchmark::State& state) {
-  auto given = limiter.acquire(key, never);
-  if (!given) return state.SkipWithError("no permit");
+  auto given = limiter.acquire(key, {});
+  if (!given) return state.SkipWithError("somebody would have to wait");
   given->answered();
   benchmark::DoNotOptimize(given);
 }
