@@ -5,22 +5,24 @@
 // What holds across processes, as long as Redis is up, keeps its memory and its clock (TIME, the wall's) does not jump
 // ahead: the server never sees more than `rate.requests` for one key in any span of `rate.per`, whatever the network
 // does, on the terms of nango::sliding_window. A slot is taken before the request is sent and counts until `per` after
-// its answer. Callers that had to wait are let go evenly. A 429 that one process meets holds the key for all of them.
-// A process that dies keeps its slots until its requests' deadlines + linger + per, then they come back by themselves.
+// its answer. Once somebody had to wait, callers are let go evenly, until 2 * per have gone by in which nobody had to.
+// A 429 that one process meets holds the key for all of them. A process that dies keeps its slots until its requests'
+// deadlines + linger + per, then they come back by themselves. While Redis's clock is behind where it was once, what
+// was counted counts for longer.
 //
 // What does not: callers are served first come, first served only within a process; between processes it is luck. Only
 // the first in a process's line knows how long the wait is and so fails at once when its deadline cannot be met; the
 // others get timed_out at their deadline. After Redis was restarted, emptied or replaced by its replica, everybody
 // waits for per + settle first, since nobody knows what it forgot (this is also so with the very first call ever);
-// requests that were under way then and arrive later than that are not counted. While Redis's clock is behind where it
-// was once, everybody waits.
+// requests that were under way then and arrive later than that are not counted.
 //
-// When Redis is down (or hangs for longer than `timeout`), the caller has chosen one of
-// - when_down::refuse: each call fails at once with connection_failed and was not sent. Keeps the promise.
+// When Redis is down, or takes longer than `timeout`, the caller has chosen one of
+// - when_down::refuse: each call fails at once with connection_failed and was not sent. Keeps the promise, on the terms
+//   above.
 // - when_down::use_local: each process goes on by itself with its `share`, after a pause of `per` in which what Redis
 //   let through is over. Keeps the promise if Redis is down for all, and if all shares and what is under way at the
-//   switch are together no more than `rate.requests`. A process that only itself lost Redis sends its share on top of
-//   what Redis gives to the others, until it is back and makes all wait for per + settle.
+//   two switches are together no more than `rate.requests`. A process that only itself lost Redis sends its share on
+//   top of what Redis gives to the others, until it is back and makes all wait for per + settle.
 // Redis is tried again once a second, by one call; no other call waits for it meanwhile.
 //
 // Costs a round trip for each permit and one for each answer, and a few more where callers wait. Redis 5 or later, with
@@ -32,6 +34,7 @@
 #include <hiredis/hiredis.h>
 #include <openssl/sha.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -67,7 +70,7 @@ end
 
 // A slot, or how long to wait at the least: a held slot may come back any time, but then counts for another `per`.
 // `since`: which Redis this is, and from when on it knows what was sent.
-// `pace` is there while callers wait; then slots are given a step apart (one late step is made up for).
+// `pace` is there once somebody had to wait: until `till`, slots are given a step apart (a late step is made up for).
 inline constexpr std::string_view acquire_script = R"lua(
 local since, slots, hold, pace = unpack(KEYS)
 local id, requests, per, lease, settle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -79,22 +82,25 @@ end
 redis.call('PEXPIRE', since, 86400000)
 redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
 if redis.call('ZSCORE', slots, id) then return 0 end -- asked again, since the answer was lost
-local paced = tonumber(redis.call('GET', pace))
+local next = tonumber(redis.call('HGET', pace, 'next') or 0)
+local till = tonumber(redis.call('HGET', pace, 'till') or 0)
 local wait = math.max(0, redis.call('HGET', since, 'at') + per + settle - now,
-                      (redis.call('GET', hold) or 0) - now, (paced or 0) - now)
+                      (redis.call('GET', hold) or 0) - now, next - now)
 local excess = redis.call('ZCARD', slots) - requests
 if excess >= 0 then
   local back = redis.call('ZRANGE', slots, excess, excess, 'WITHSCORES')[2]
   wait = math.max(wait, math.min(back - now, per))
-  paced = paced or now
 end
-if wait == 0 then
+if wait > 0 then
+  till = now + wait + 2 * per
+else
   redis.call('ZADD', slots, now + lease, id)
   expire_with_the_last_of(slots)
-  if paced then paced = math.max(paced, now - step) + step end
+  next = math.max(next, now - step) + step
 end
-if paced then
-  redis.call('SET', pace, paced, 'PX', math.ceil((math.max(wait, paced - now) + step) / 1000) + 100)
+if now < till then
+  redis.call('HSET', pace, 'next', next, 'till', till)
+  redis.call('PEXPIRE', pace, math.ceil((till - now) / 1000))
 end
 return math.ceil(wait)
 )lua";
@@ -185,6 +191,7 @@ class redis_connections {
       words[1] = what.text;
       said = command(*line, words, end);
     }
+    if (!said) close_idle();
     if (!said || said->type != REDIS_REPLY_INTEGER) return failure(*line, said.get());
     give_back(std::move(line));
     return said->integer;
@@ -208,8 +215,9 @@ class redis_connections {
             .may_have_executed = false};
   }
 
-  // Nothing that changes Redis is sent before it has answered here, so that a Redis that hangs does not find such
-  // requests of callers that are long gone when it wakes up.
+  // Nothing that changes Redis is sent on a new connection before it has answered there, so that a Redis that hangs
+  // does not find such requests of callers that are long gone when it wakes up. (The one that was sent on an idle
+  // connection may still take a slot then, until its lease ends; the other idle ones are closed.)
   nango::result<connection> connect(time_point end) const {
     connection line(redisConnectWithTimeout(host_.c_str(), port_, time_until(end)), &redisFree);
     if (!line) throw std::bad_alloc();
@@ -244,6 +252,11 @@ class redis_connections {
     if (idle_.size() < 16) idle_.push_back(std::move(line));
   }
 
+  void close_idle() {
+    const std::lock_guard lock(mutex_);
+    idle_.clear();
+  }
+
   const std::string host_;
   const int port_;
   const std::string password_;
@@ -264,7 +277,7 @@ struct redis_limiter_options {
   when_down down = when_down::refuse;       // see above
   nango::rate share{.requests = 20};        // of each key, for this process alone while Redis is down (use_local)
   std::chrono::milliseconds timeout{250};   // for one question to Redis, with the connection if there is none
-  std::chrono::milliseconds settle{2'000};  // see above; more than timeout and the second between two tries
+  std::chrono::milliseconds settle{2'000};  // see above; with use_local more than timeout + 1 s (between two tries)
 };
 
 // What the copies of a limiter share.
@@ -289,9 +302,10 @@ class redis_limiter_state {
         redis_(options.host, options.port, options.password) {
     constexpr std::chrono::nanoseconds none{}, least = std::chrono::milliseconds(1), most = std::chrono::minutes(5);
     const auto& [requests, per, linger] = options.rate;
-    if (requests > 0 && per >= least && per <= most && linger >= none && linger <= most) return;
-    throw nango::exception(unsent(nango::errc::invalid_argument,
-                                  "redis_limiter: requests at least 1, per 1 ms to 5 minutes, linger 0 to 5 minutes"));
+    check(requests > 0 && per >= least && per <= most && linger >= none && linger <= most,
+          "requests at least 1, per 1 ms to 5 minutes, linger 0 to 5 minutes");
+    check(options.down == when_down::refuse || options.settle > options.timeout + between_tries,
+          "use_local needs a settle of more than timeout + 1 s");
   }
 
   static nango::error unsent(nango::errc code, std::string message) {
@@ -303,7 +317,8 @@ class redis_limiter_state {
     const auto start = '{' + options.prefix + "}:", end = ':' + hex_digest<SHA256_DIGEST_LENGTH>(&SHA256, key);
     return {start + "since", start + "slots" + end, start + "hold" + end, start + "pace" + end};
   }
-  std::string new_id() { return process_ + std::to_string(++ids_); }
+  // After a fork the child's are others.
+  std::string new_id() { return process_ + std::to_string(::getpid()) + '-' + std::to_string(++ids_); }
 
   // How long to wait at the least; 0: the slot `id` is taken, until the deadline and what may come after it at the
   // latest (a request counts for a day at most). Nothing: Redis failed.
@@ -315,11 +330,11 @@ class redis_limiter_state {
     const std::string how = news != told_ ? "restart" : "";
     const texts arguments{id, std::to_string(requests), micros(per), micros(lease), micros(options.settle), how};
     const auto wait = redis_.run(acquire_, keys, arguments, (std::min)(deadline, now + options.timeout));
-    if (!wait && clock::now() < deadline) failed(wait.error());  // later it may just have been asked too late
+    const bool was_asked_too_late = clock::now() >= deadline && deadline - now < options.timeout / 2;
+    if (!wait && !was_asked_too_late) failed(wait.error());
     if (!wait) return std::nullopt;
-    const std::lock_guard lock(mutex_);
-    down_ = false;
-    told_ = (std::max)(told_.load(), news);
+    is_back(news);
+    if (told_ != local_turns_) return ask(keys, id, deadline);  // others went on locally meanwhile, which cannot wait
     return std::chrono::microseconds(*wait);
   }
 
@@ -364,6 +379,9 @@ class redis_limiter_state {
   static constexpr std::chrono::nanoseconds longest_hold = std::chrono::minutes(5),
                                             longest_lease = std::chrono::hours(24);
 
+  static void check(bool is_good, const std::string& what) {
+    if (!is_good) throw nango::exception(unsent(nango::errc::invalid_argument, "redis_limiter: " + what));
+  }
   static std::string micros(std::chrono::nanoseconds d) {
     return std::to_string(std::chrono::ceil<std::chrono::microseconds>(d).count());
   }
@@ -378,6 +396,11 @@ class redis_limiter_state {
       if (down_) return;
     }
     if (auto told = redis_.run(what, {key}, arguments, clock::now() + options.timeout); !told) failed(told.error());
+  }
+  void is_back(std::size_t news) {
+    const std::lock_guard lock(mutex_);
+    down_ = false;
+    told_ = (std::max)(told_.load(), news);
   }
   void failed(const nango::error& why) {
     const std::lock_guard lock(mutex_);
@@ -475,8 +498,9 @@ class redis_limiter {
     const auto outage = state_->last_outage();
     if (state_->options.down == when_down::refuse) return outage.why;
     const auto now = clock::now();
-    const auto held = state_->line.acquire(key, now);  // tells at once for how long
-    if (!held) state_->local.hold(key, now + held.error().retry_after.value_or(std::chrono::milliseconds(0)));
+    if (const auto held = state_->line.acquire(key, now).error().retry_after; held > std::chrono::milliseconds(1)) {
+      state_->local.hold(key, now + *held);  // and not where somebody is in line
+    }
     state_->local.hold(key, outage.began + rate().per);
     const auto until = (std::min)(deadline, outage.next_try);
     auto turn = state_->local.acquire(key, until, cancel);

@@ -32,6 +32,7 @@
 #include "fault_server.hpp"
 #include "faults.hpp"
 #include "nango.hpp"
+#include "process.hpp"
 
 namespace {
 
@@ -45,11 +46,7 @@ using nango_test::verdict;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr milliseconds patience{2000}, margin{2000};
-#else
-constexpr milliseconds patience{400}, margin{250};
-#endif
+constexpr milliseconds patience{nango_test::is_sanitized ? 2000 : 400}, margin{nango_test::is_sanitized ? 2000 : 250};
 constexpr bool is_0_11_4 = std::string_view(CPPHTTPLIB_VERSION) == "0.11.4";
 
 nango::client_options options_for(const fault_server& server) {

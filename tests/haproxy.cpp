@@ -25,12 +25,7 @@ using unlimited_client = nango::basic_client<nango::httplib_backend, nango::unli
 
 const std::array<std::string, 4> users{"anna", "bert", "carl", "dora"};
 constexpr int allowance = 100;  // of each user in a second, as haproxy.cfg has it
-
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr double least_share = 0.6;  // some calls are too slow then where the machine is busy
-#else
-constexpr double least_share = 0.85;
-#endif
+constexpr double least_share = nango_test::is_sanitized ? 0.6 : 0.85;  // of it, to be used
 
 // HAProxy as haproxy.cfg describes it, on a free port.
 class gateway {

@@ -23,6 +23,7 @@ using std::chrono::steady_clock;
 
 constexpr seconds ages{60};
 constexpr const char* token = "6b693b41-bf22-42e6-aa31-b75cd41749ab";
+constexpr double least_share = nango_test::is_sanitized ? 0.6 : 0.85;  // of the allowance, to be used
 
 // ---- A Redis, and a look into it -----------------------------------------------------------------------------------
 
@@ -68,6 +69,7 @@ class redis_server {
   using reply = std::unique_ptr<redisReply, decltype(&freeReplyObject)>;
   static long long number_of(const redisReply& said) {
     if (said.type == REDIS_REPLY_ARRAY) return static_cast<long long>(said.elements);
+    if (said.type == REDIS_REPLY_ERROR) throw std::runtime_error(said.str);
     return said.type == REDIS_REPLY_INTEGER ? said.integer : -1;
   }
   bool answers() const {
@@ -113,14 +115,22 @@ redis_limiter_options options_for(const redis_server& redis, std::size_t request
           .settle = milliseconds(50)};
 }
 
+redis_limiter_options local_options_for(const redis_server& redis) {
+  auto options = options_for(redis);
+  options.down = when_down::use_local;
+  options.timeout = milliseconds(250);
+  options.settle = milliseconds(1'300);
+  return options;
+}
+
 auto in(milliseconds time) { return steady_clock::now() + time; }
 
 redis_limiter::permit take(redis_limiter& limiter, milliseconds most = ages) {
   return limiter.acquire(token, in(most)).value();
 }
-// What there is without waiting.
+// What there is without waiting for a slot, which takes 200 ms.
 errc outcome_at_once(redis_limiter& limiter, std::string_view key = token) {
-  const auto turn = limiter.acquire(key, in(milliseconds(20)));
+  const auto turn = limiter.acquire(key, in(milliseconds(100)));
   return turn ? errc{} : turn.error().code;
 }
 milliseconds time_of(const std::function<void()>& f) {
@@ -209,8 +219,6 @@ TEST_CASE("a permit that was moved from holds nothing, and one that is replaced 
   {
     auto second = take(limiter);
     CHECK(count() == 2);
-    const auto held_for_long = redis.ask({"ZCOUNT", redis.key_of(":slots:"), "-inf", "+inf"});
-    CHECK(held_for_long == 2);
     first = std::move(second);  // ends what `first` had
     second.answered();          // nothing
   }
@@ -237,6 +245,19 @@ TEST_CASE("callers that had to wait are let go evenly, whichever process they ar
   }
   for (auto& caller : callers) caller.join();
   CHECK(turns.back() - turns.front() > milliseconds(75));  // three steps are 151 ms; one that is late is made up for
+}
+
+TEST_CASE("who comes after one that had to wait keeps the step, until nobody had to wait for two spans") {
+  const redis_server redis;
+  redis_limiter one(options_for(redis, 4)), other(options_for(redis, 4));
+  for (int i = 0; i < 5; ++i) take(one).answered();  // the last had to wait
+  CHECK(redis.ask({"PTTL", redis.key_of(":pace:")}) > 200);
+  const auto took = time_of([&] {
+    for (int i = 0; i < 4; ++i) take(other).answered();
+  });
+  CHECK(took >= milliseconds(100));  // three steps are 151 ms; one that is late is made up for
+  std::this_thread::sleep_for(milliseconds(700));
+  CHECK(redis.key_of(":pace:") == "");
 }
 
 TEST_CASE("within a process callers are served first come, first served") {
@@ -302,7 +323,7 @@ TEST_CASE("a deadline that has passed is timed_out and takes no slot") {
   take(limiter).answered();
   const auto late = limiter.acquire(token, steady_clock::now());
   REQUIRE(!late);
-  CHECK(late.error().code != errc::connection_failed);
+  CHECK(late.error().code == errc::timed_out);
   CHECK(redis.ask({"ZCARD", redis.key_of(":slots:")}) == 1);
 }
 
@@ -341,7 +362,7 @@ TEST_CASE("a hold that is over is none") {
 TEST_CASE("every key expires, has the same hash tag and does not tell the token") {
   const redis_server redis;
   redis_limiter limiter(options_for(redis));
-  for (int i = 0; i < 5; ++i) take(limiter).answered();  // so that there is a pace
+  for (int i = 0; i < 5; ++i) take(limiter).answered();  // so that there is a pace, for 600 ms
   auto given_up = std::optional(take(limiter));
   given_up.reset();
   limiter.hold(token, in(seconds(5)));
@@ -411,6 +432,29 @@ TEST_CASE("a rate that makes no sense is refused") {
   CHECK_NOTHROW(makes({}));
 }
 
+TEST_CASE("use_local with a settle that does not outlast what the others may not have noticed is refused") {
+  redis_limiter_options options{.down = when_down::use_local, .timeout = seconds(1), .settle = seconds(2)};
+  CHECK_THROWS_AS(redis_limiter{options}, nango::exception);
+  options.settle += milliseconds(1);
+  CHECK_NOTHROW(redis_limiter{options});
+}
+
+TEST_CASE("a limiter that was made before a fork gives no slot twice") {
+  const redis_server redis;
+  redis_limiter limiter(options_for(redis));
+  for (int child = 0; child < 2; ++child) {
+    const auto pid = ::fork();
+    if (pid == 0) {
+      static auto* const held = new redis_limiter::permit(take(limiter));  // and never destroyed
+      ::_exit(held != nullptr ? 0 : 1);
+    }
+    int status = -1;
+    CHECK(::waitpid(pid, &status, 0) == pid);
+    CHECK(status == 0);
+  }
+  CHECK(redis.ask({"ZCARD", redis.key_of(":slots:")}) == 2);
+}
+
 // ---- Redis goes and comes back -------------------------------------------------------------------------------------
 
 TEST_CASE("when Redis dies, refuse fails at once, and Redis comes back into use") {
@@ -475,8 +519,7 @@ TEST_CASE("a permit's end does not wait for long when Redis hangs") {
 
 TEST_CASE("when Redis dies, use_local goes on with the share, after a pause") {
   redis_server redis;
-  auto options = options_for(redis);
-  options.down = when_down::use_local;
+  auto options = local_options_for(redis);
   redis_limiter limiter(options);
   take(limiter).answered();
   redis.kill();
@@ -499,8 +542,7 @@ TEST_CASE("when Redis dies, use_local goes on with the share, after a pause") {
 
 TEST_CASE("a deadline or a cancel also ends a wait for the local share") {
   redis_server redis;
-  auto options = options_for(redis);
-  options.down = when_down::use_local;
+  auto options = local_options_for(redis);
   options.share = {.requests = 1, .per = seconds(20), .linger = milliseconds(0)};
   redis_limiter limiter(options);
   redis.kill();
@@ -523,8 +565,7 @@ TEST_CASE("a deadline or a cancel also ends a wait for the local share") {
 
 TEST_CASE("a hold of this process holds without Redis too, from before and from now") {
   redis_server redis;
-  auto options = options_for(redis);
-  options.down = when_down::use_local;
+  auto options = local_options_for(redis);
   redis_limiter limiter(options);
   limiter.hold(token, in(ages));
   redis.kill();
@@ -539,12 +580,9 @@ TEST_CASE("a hold of this process holds without Redis too, from before and from 
 
 TEST_CASE("who went on locally makes all wait when it comes back to a Redis that remembers") {
   redis_server redis;
-  auto options = options_for(redis);
-  options.settle = seconds(2);
-  redis_limiter other(options);
+  const auto options = local_options_for(redis);
+  redis_limiter other({.port = redis.port(), .rate = options.rate, .timeout = seconds(5), .settle = options.settle});
   take(other).answered();
-  options.down = when_down::use_local;
-  options.timeout = milliseconds(250);
   redis_limiter limiter(options);
   redis.signal(SIGSTOP);
   take(limiter).answered();
@@ -560,7 +598,6 @@ TEST_CASE("who went on locally makes all wait when it comes back to a Redis that
 
 TEST_CASE("a connection that Redis has reset raises no SIGPIPE") {
   const nango_test::loopback_socket listener;
-  std::atomic<bool> was_reset = false;
   std::thread one_answer([&] {
     const int line = ::accept(listener.fd(), nullptr, nullptr);
     char received[4096];
@@ -572,7 +609,6 @@ TEST_CASE("a connection that Redis has reset raises no SIGPIPE") {
     const linger at_once{.l_onoff = 1, .l_linger = 0};
     ::setsockopt(line, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     ::close(line);
-    was_reset = true;
   });
   struct sigaction before {};
   struct sigaction usual {};
@@ -610,6 +646,9 @@ class fleet {
                                    "NANGO_USER_TOKEN=" + local_nango::user_token(), "NANGO_CA_FILE=" + api.ca_file(),
                                    "NANGO_REDIS=127.0.0.1:" + std::to_string(redis.port())}));
     }
+  }
+  bool all_run() {
+    return std::all_of(processes_.begin(), processes_.end(), [](auto& process) { return process->running(); });
   }
   // By themselves, all with success.
   bool ends_in(seconds most) {
@@ -673,16 +712,17 @@ TEST_CASE("the program says what is wrong with its arguments") {
 TEST_CASE("four processes of four threads keep to one limit and use it, and without Redis refuse to call") {
   redis_server redis;
   const counting_server server;
-  fleet processes(server.api, redis, seconds(10), "refuse");
+  fleet processes(server.api, redis, seconds(14), "refuse");
   REQUIRE(server.is_busy());
   std::this_thread::sleep_for(seconds(1));  // without the burst at the beginning
   const auto used = server.share_used(seconds(3));
   redis.kill();
   std::this_thread::sleep_for(seconds(1));
   const auto used_then = server.share_used(seconds(1));
+  CHECK(processes.all_run());
   CHECK(processes.ends_in(ages));
   MESSAGE("most in a window: " << server.most() << ", used: " << used << ", without Redis: " << used_then);
-  CHECK(used >= 0.85);
+  CHECK(used >= least_share);
   CHECK(used_then == 0);
   CHECK(server.most() <= 100);
   CHECK(processes.least_of("ok") > 0);
@@ -692,7 +732,7 @@ TEST_CASE("four processes of four threads keep to one limit and use it, and with
 TEST_CASE("four processes whose Redis is killed go on with their shares, and with Redis when it is back") {
   redis_server redis;
   const counting_server server;
-  fleet processes(server.api, redis, seconds(16), "local");
+  fleet processes(server.api, redis, seconds(22), "local");
   REQUIRE(server.is_busy());
   redis.kill();
   std::this_thread::sleep_for(seconds(2));
@@ -705,7 +745,7 @@ TEST_CASE("four processes whose Redis is killed go on with their shares, and wit
   MESSAGE("most in a window: " << server.most() << ", used locally: " << locally << ", then: " << again);
   CHECK(locally > 0.5);
   CHECK(locally < 0.85);
-  CHECK(again >= 0.85);
+  CHECK(again >= least_share);
   CHECK(server.most() <= 100);
   CHECK(processes.least_of("connection_failed") == 0);
 }

@@ -43,6 +43,13 @@ inline std::set<std::string> deaf_tasks() {
 
 }  // namespace detail
 
+/// Built with a sanitizer, which makes it slow.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+inline constexpr bool is_sanitized = true;
+#else
+inline constexpr bool is_sanitized = false;
+#endif
+
 /// Of the first 1024.
 inline std::size_t open_descriptors() {
   std::size_t count = 0;
