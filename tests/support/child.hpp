@@ -33,6 +33,7 @@ class loopback_socket {
     socklen_t size = sizeof address;
     auto* const generic = reinterpret_cast<sockaddr*>(&address);
     if (::bind(fd_, generic, size) != 0 || ::listen(fd_, 1024) != 0 || ::getsockname(fd_, generic, &size) != 0) {
+      ::close(fd_);
       throw std::runtime_error("cannot listen on loopback");
     }
     port_ = ntohs(address.sin_port);
@@ -64,11 +65,12 @@ class child {
     for (char** inherits = environ; *inherits != nullptr; ++inherits) variables.emplace_back(*inherits);
     const auto arguments = pointers_to(command), names = pointers_to(variables);
     const int out = ::open(output_file_.path().c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (out < 0) throw std::runtime_error("cannot open a file for the output of " + command.at(0));
     const auto parent = ::getpid();
     pid_ = ::fork();
-    if (pid_ < 0) throw std::runtime_error("cannot fork");
     if (pid_ == 0) become(arguments.data(), names.data(), inherited, out, parent);
     ::close(out);
+    if (pid_ < 0) throw std::runtime_error("cannot fork");
   }
   ~child() { stop(); }
   child(const child&) = delete;
