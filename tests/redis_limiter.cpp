@@ -6,8 +6,29 @@
 #include "../examples/redis_limiter.cpp"
 #undef main
 
+#include <hiredis/hiredis.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
 #include <filesystem>
 #include <functional>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "child.hpp"
 #include "process.hpp"
@@ -23,6 +44,12 @@ using std::chrono::steady_clock;
 
 constexpr seconds ages{60};
 constexpr const char* token = "6b693b41-bf22-42e6-aa31-b75cd41749ab";
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr double least_share = 0.6;  // some calls are too slow then where the machine is busy
+#else
+constexpr double least_share = 0.85;
+#endif
 
 // ---- A Redis, and a look into it -----------------------------------------------------------------------------------
 
@@ -49,7 +76,7 @@ class redis_server {
   void kill() { server_->kill(); }
   void signal(int number) { ::kill(server_->pid(), number); }
 
-  // A number, or how many there are in a list; -1: anything else.
+  // A number, or how many there are in a list; -1: anything else but an error, which is thrown.
   long long ask(const std::vector<std::string>& words) const { return number_of(*command(words)); }
   std::vector<std::string> keys() const {
     const auto found = command({"KEYS", "*"});
@@ -82,7 +109,9 @@ class redis_server {
     for (const auto& word : words) starts.push_back(word.c_str());
     void* const said = redisCommandArgv(line.get(), static_cast<int>(words.size()), starts.data(), nullptr);
     if (said == nullptr) throw std::runtime_error(std::string("no reply: ") + line->errstr);
-    return {static_cast<redisReply*>(said), &freeReplyObject};
+    reply answer(static_cast<redisReply*>(said), &freeReplyObject);
+    if (answer->type == REDIS_REPLY_ERROR) throw std::runtime_error(answer->str);
+    return answer;
   }
 
   std::vector<std::string> options_;
@@ -113,14 +142,23 @@ redis_limiter_options options_for(const redis_server& redis, std::size_t request
           .settle = milliseconds(50)};
 }
 
+// A second between two tries and `timeout` fit into `settle`.
+redis_limiter_options local_options_for(const redis_server& redis) {
+  auto options = options_for(redis);
+  options.down = when_down::use_local;
+  options.timeout = seconds(1);
+  options.settle = milliseconds(2'050);
+  return options;
+}
+
 auto in(milliseconds time) { return steady_clock::now() + time; }
 
 redis_limiter::permit take(redis_limiter& limiter, milliseconds most = ages) {
   return limiter.acquire(token, in(most)).value();
 }
-// What there is without waiting.
+// What there is without waiting for long.
 errc outcome_at_once(redis_limiter& limiter, std::string_view key = token) {
-  const auto turn = limiter.acquire(key, in(milliseconds(20)));
+  const auto turn = limiter.acquire(key, in(milliseconds(100)));
   return turn ? errc{} : turn.error().code;
 }
 milliseconds time_of(const std::function<void()>& f) {
@@ -138,23 +176,25 @@ constexpr milliseconds about(milliseconds t) { return t - milliseconds(2); }
 
 TEST_CASE("two processes' limiters share one window") {
   const redis_server redis;
-  redis_limiter one(options_for(redis)), other(options_for(redis));
+  auto options = options_for(redis);
+  options.rate.per = milliseconds(600);
+  redis_limiter one(options), other(options);
   auto first = take(one);
   const auto second = take(other), third = take(one);
   for (auto* limiter : {&one, &other}) {
-    const auto refused = limiter->acquire(token, in(milliseconds(100)));
+    const auto refused = limiter->acquire(token, in(milliseconds(300)));
     REQUIRE(!refused);
     CHECK(refused.error().code == errc::rate_limited);
     CHECK(refused.error().attempts == 0);
     CHECK(!refused.error().may_have_executed);
     REQUIRE(refused.error().retry_after);
-    CHECK(*refused.error().retry_after > milliseconds(100));
-    CHECK(*refused.error().retry_after <= milliseconds(200));
+    CHECK(*refused.error().retry_after > milliseconds(300));
+    CHECK(*refused.error().retry_after <= milliseconds(600));
   }
   CHECK(time_of([&] {
           first.answered();
           take(other);
-        }) >= about(milliseconds(200)));
+        }) >= about(milliseconds(600)));
 }
 
 TEST_CASE("keys are counted apart, and so are prefixes") {
@@ -205,14 +245,19 @@ TEST_CASE("a permit that was moved from holds nothing, and one that is replaced 
   const redis_server redis;
   redis_limiter limiter(options_for(redis, 2));
   const auto count = [&] { return redis.ask({"ZCARD", redis.key_of(":slots:")}); };
+  const auto held_for_long = [&] {
+    const auto soon = std::chrono::system_clock::now().time_since_epoch() + seconds(1);
+    const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(soon).count();
+    return redis.ask({"ZCOUNT", redis.key_of(":slots:"), std::to_string(micros), "+inf"});
+  };
   auto first = take(limiter);
   {
     auto second = take(limiter);
     CHECK(count() == 2);
-    const auto held_for_long = redis.ask({"ZCOUNT", redis.key_of(":slots:"), "-inf", "+inf"});
-    CHECK(held_for_long == 2);
+    CHECK(held_for_long() == 2);
     first = std::move(second);  // ends what `first` had
     second.answered();          // nothing
+    CHECK(held_for_long() == 1);
   }
   const auto again = limiter.acquire(token, in(ages));  // the one that was replaced has come back
   REQUIRE(again);
@@ -302,7 +347,7 @@ TEST_CASE("a deadline that has passed is timed_out and takes no slot") {
   take(limiter).answered();
   const auto late = limiter.acquire(token, steady_clock::now());
   REQUIRE(!late);
-  CHECK(late.error().code != errc::connection_failed);
+  CHECK(late.error().code == errc::timed_out);
   CHECK(redis.ask({"ZCARD", redis.key_of(":slots:")}) == 1);
 }
 
@@ -475,8 +520,7 @@ TEST_CASE("a permit's end does not wait for long when Redis hangs") {
 
 TEST_CASE("when Redis dies, use_local goes on with the share, after a pause") {
   redis_server redis;
-  auto options = options_for(redis);
-  options.down = when_down::use_local;
+  auto options = local_options_for(redis);
   redis_limiter limiter(options);
   take(limiter).answered();
   redis.kill();
@@ -499,8 +543,7 @@ TEST_CASE("when Redis dies, use_local goes on with the share, after a pause") {
 
 TEST_CASE("a deadline or a cancel also ends a wait for the local share") {
   redis_server redis;
-  auto options = options_for(redis);
-  options.down = when_down::use_local;
+  auto options = local_options_for(redis);
   options.share = {.requests = 1, .per = seconds(20), .linger = milliseconds(0)};
   redis_limiter limiter(options);
   redis.kill();
@@ -523,8 +566,7 @@ TEST_CASE("a deadline or a cancel also ends a wait for the local share") {
 
 TEST_CASE("a hold of this process holds without Redis too, from before and from now") {
   redis_server redis;
-  auto options = options_for(redis);
-  options.down = when_down::use_local;
+  auto options = local_options_for(redis);
   redis_limiter limiter(options);
   limiter.hold(token, in(ages));
   redis.kill();
@@ -560,7 +602,6 @@ TEST_CASE("who went on locally makes all wait when it comes back to a Redis that
 
 TEST_CASE("a connection that Redis has reset raises no SIGPIPE") {
   const nango_test::loopback_socket listener;
-  std::atomic<bool> was_reset = false;
   std::thread one_answer([&] {
     const int line = ::accept(listener.fd(), nullptr, nullptr);
     char received[4096];
@@ -572,7 +613,6 @@ TEST_CASE("a connection that Redis has reset raises no SIGPIPE") {
     const linger at_once{.l_onoff = 1, .l_linger = 0};
     ::setsockopt(line, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     ::close(line);
-    was_reset = true;
   });
   struct sigaction before {};
   struct sigaction usual {};
@@ -580,8 +620,8 @@ TEST_CASE("a connection that Redis has reset raises no SIGPIPE") {
   ::sigaction(SIGPIPE, &usual, &before);
   redis_limiter limiter({.port = listener.port(), .timeout = milliseconds(300)});
   auto turn = limiter.acquire(token, in(ages));
-  REQUIRE(turn);
   one_answer.join();
+  REQUIRE(turn);
   turn->answered();  // would end this program
   sigset_t pending;
   sigpending(&pending);
@@ -610,6 +650,9 @@ class fleet {
                                    "NANGO_USER_TOKEN=" + local_nango::user_token(), "NANGO_CA_FILE=" + api.ca_file(),
                                    "NANGO_REDIS=127.0.0.1:" + std::to_string(redis.port())}));
     }
+  }
+  bool all_run() {
+    return std::all_of(processes_.begin(), processes_.end(), [](const auto& process) { return process->running(); });
   }
   // By themselves, all with success.
   bool ends_in(seconds most) {
@@ -673,16 +716,17 @@ TEST_CASE("the program says what is wrong with its arguments") {
 TEST_CASE("four processes of four threads keep to one limit and use it, and without Redis refuse to call") {
   redis_server redis;
   const counting_server server;
-  fleet processes(server.api, redis, seconds(10), "refuse");
+  fleet processes(server.api, redis, seconds(12), "refuse");
   REQUIRE(server.is_busy());
   std::this_thread::sleep_for(seconds(1));  // without the burst at the beginning
   const auto used = server.share_used(seconds(3));
   redis.kill();
   std::this_thread::sleep_for(seconds(1));
   const auto used_then = server.share_used(seconds(1));
+  CHECK(processes.all_run());
   CHECK(processes.ends_in(ages));
   MESSAGE("most in a window: " << server.most() << ", used: " << used << ", without Redis: " << used_then);
-  CHECK(used >= 0.85);
+  CHECK(used >= least_share);
   CHECK(used_then == 0);
   CHECK(server.most() <= 100);
   CHECK(processes.least_of("ok") > 0);
@@ -692,7 +736,7 @@ TEST_CASE("four processes of four threads keep to one limit and use it, and with
 TEST_CASE("four processes whose Redis is killed go on with their shares, and with Redis when it is back") {
   redis_server redis;
   const counting_server server;
-  fleet processes(server.api, redis, seconds(16), "local");
+  fleet processes(server.api, redis, seconds(22), "local");
   REQUIRE(server.is_busy());
   redis.kill();
   std::this_thread::sleep_for(seconds(2));
@@ -701,11 +745,12 @@ TEST_CASE("four processes whose Redis is killed go on with their shares, and wit
   REQUIRE(comes_true([&] { return redis.key_of(":slots:") != ""; }));
   std::this_thread::sleep_for(seconds(1));
   const auto again = server.share_used(seconds(2));
+  CHECK(processes.all_run());
   CHECK(processes.ends_in(ages));
   MESSAGE("most in a window: " << server.most() << ", used locally: " << locally << ", then: " << again);
   CHECK(locally > 0.5);
   CHECK(locally < 0.85);
-  CHECK(again >= 0.85);
+  CHECK(again >= least_share);
   CHECK(server.most() <= 100);
   CHECK(processes.least_of("connection_failed") == 0);
 }
