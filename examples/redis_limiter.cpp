@@ -5,7 +5,8 @@
 // What holds across processes, as long as Redis is up, keeps its memory and its clock (TIME, the wall's) does not jump
 // ahead: the server never sees more than `rate.requests` for one key in any span of `rate.per`, whatever the network
 // does, on the terms of nango::sliding_window. A slot is taken before the request is sent and counts until `per` after
-// its answer. Callers that had to wait are let go evenly. A 429 that one process meets holds the key for all of them.
+// its answer. Once somebody had to wait, callers go step by step, until
+// nobody had to wait for 2 * per. A 429 that one process meets holds the key for all of them.
 // A process that dies keeps its slots until its requests' deadlines + linger + per, then they come back by themselves.
 //
 // What does not: callers are served first come, first served only within a process; between processes it is luck. Only
@@ -67,7 +68,7 @@ end
 
 // A slot, or how long to wait at the least: a held slot may come back any time, but then counts for another `per`.
 // `since`: which Redis this is, and from when on it knows what was sent.
-// `pace` is there while callers wait; then slots are given a step apart (one late step is made up for).
+// `pace`: until `till` callers go a step apart, the next one at `turn` (one late step is made up for).
 inline constexpr std::string_view acquire_script = R"lua(
 local since, slots, hold, pace = unpack(KEYS)
 local id, requests, per, lease, settle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -79,22 +80,24 @@ end
 redis.call('PEXPIRE', since, 86400000)
 redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
 if redis.call('ZSCORE', slots, id) then return 0 end -- asked again, since the answer was lost
-local paced = tonumber(redis.call('GET', pace))
+local turn, till = redis.call('HGET', pace, 'turn') or 0, redis.call('HGET', pace, 'till') or 0
 local wait = math.max(0, redis.call('HGET', since, 'at') + per + settle - now,
-                      (redis.call('GET', hold) or 0) - now, (paced or 0) - now)
+                      (redis.call('GET', hold) or 0) - now, turn - now)
 local excess = redis.call('ZCARD', slots) - requests
 if excess >= 0 then
   local back = redis.call('ZRANGE', slots, excess, excess, 'WITHSCORES')[2]
   wait = math.max(wait, math.min(back - now, per))
-  paced = paced or now
 end
 if wait == 0 then
   redis.call('ZADD', slots, now + lease, id)
   expire_with_the_last_of(slots)
-  if paced then paced = math.max(paced, now - step) + step end
+  turn = math.max(turn, now - step) + step
+else
+  till = math.max(till, now + wait + 2 * per)
 end
-if paced then
-  redis.call('SET', pace, paced, 'PX', math.ceil((math.max(wait, paced - now) + step) / 1000) + 100)
+if now < tonumber(till) then
+  redis.call('HSET', pace, 'turn', turn, 'till', till)
+  redis.call('PEXPIREAT', pace, math.ceil(till / 1000))
 end
 return math.ceil(wait)
 )lua";
