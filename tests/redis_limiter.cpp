@@ -301,6 +301,22 @@ TEST_CASE("callers go step by step until nobody had to wait for two spans") {
   CHECK(time_of_four() < milliseconds(300));
 }
 
+TEST_CASE("a limiter made before a fork takes slots of its own in each child") {
+  const redis_server redis;
+  redis_limiter limiter(options_for(redis));
+  for (int i = 0; i < 2; ++i) {
+    const auto pid = ::fork();
+    if (pid == 0) {
+      const auto held = limiter.acquire(token, in(ages));
+      ::_exit(held ? 0 : 1);  // without giving it back
+    }
+    int status = -1;
+    CHECK(::waitpid(pid, &status, 0) == pid);
+    CHECK(status == 0);
+  }
+  CHECK(redis.ask({"ZCARD", redis.key_of(":slots:")}) == 2);
+}
+
 TEST_CASE("within a process callers are served first come, first served") {
   const redis_server redis;
   redis_limiter limiter(options_for(redis, 1));
@@ -442,12 +458,10 @@ TEST_CASE("a Redis that was restarted gives nothing before per and settle, whate
   CHECK(time_of([&] { take(limiter).answered(); }) >= about(milliseconds(250)));
 }
 
-TEST_CASE("a Redis that forgot the scripts, or closed idle connections, is no failure") {
+TEST_CASE("a Redis that closed idle connections is no failure") {
   const redis_server redis;
   redis_limiter limiter(options_for(redis, 100));
   take(limiter).answered();
-  CHECK(redis.ask({"SCRIPT", "FLUSH"}) == -1);
-  CHECK(limiter.acquire(token, in(ages)));
   CHECK(redis.ask({"CLIENT", "KILL", "TYPE", "normal"}) >= 1);
   CHECK(limiter.acquire(token, in(ages)));
 }
@@ -466,13 +480,20 @@ TEST_CASE("a Redis that wants a password gets it, and a wrong one or none is a f
   }
 }
 
-TEST_CASE("a rate that makes no sense is refused") {
+TEST_CASE("a rate that makes no sense is refused, and so is a local share with too short a settle") {
   const auto makes = [](nango::rate rate) { redis_limiter({.rate = rate}); };
   CHECK_THROWS_AS(makes({.requests = 0}), nango::exception);
   CHECK_THROWS_AS(makes({.per = std::chrono::microseconds(999)}), nango::exception);
   CHECK_THROWS_AS(makes({.per = std::chrono::hours(1)}), nango::exception);
   CHECK_THROWS_AS(makes({.linger = milliseconds(-1)}), nango::exception);
   CHECK_NOTHROW(makes({}));
+
+  const auto settles = [](when_down down, milliseconds settle) {
+    redis_limiter({.down = down, .timeout = milliseconds(250), .settle = settle});
+  };
+  CHECK_THROWS_AS(settles(when_down::use_local, milliseconds(1'250)), nango::exception);
+  CHECK_NOTHROW(settles(when_down::use_local, milliseconds(1'251)));
+  CHECK_NOTHROW(settles(when_down::refuse, milliseconds(0)));
 }
 
 // ---- Redis goes and comes back -------------------------------------------------------------------------------------
@@ -521,6 +542,30 @@ TEST_CASE("when Redis hangs, few calls wait for it, and none for long") {
   CHECK(comes_true([&] { return limiter.acquire(token, in(ages)).has_value(); }));
 }
 
+TEST_CASE("a Redis that hung finds what was asked before it was noticed, and nothing of the tries") {
+  redis_server redis;
+  auto options = options_for(redis);
+  options.timeout = seconds(1);
+  redis_limiter limiter(options);
+  REQUIRE(limiter.acquire(token, in(ages)));
+  redis.signal(SIGSTOP);
+  std::vector<std::thread> callers;  // each with a connection of its own, which is idle then
+  for (int i = 0; i < 4; ++i) {
+    callers.emplace_back([&, i] { CHECK(limiter.acquire("caller " + std::to_string(i), in(ages))); });
+  }
+  std::this_thread::sleep_for(milliseconds(100));
+  redis.signal(SIGCONT);
+  for (auto& caller : callers) caller.join();
+
+  redis.signal(SIGSTOP);
+  CHECK(!limiter.acquire("nobody", in(ages)));
+  std::this_thread::sleep_for(milliseconds(1'100));
+  CHECK(!limiter.acquire("nobody", in(ages)));
+  redis.signal(SIGCONT);
+  std::this_thread::sleep_for(milliseconds(300));
+  CHECK(redis.ask({"ZCARD", redis_limiter_state(options).names("nobody")[1]}) == 1);
+}
+
 TEST_CASE("a permit's end does not wait for long when Redis hangs") {
   redis_server redis;
   auto options = options_for(redis, 100);
@@ -558,6 +603,24 @@ TEST_CASE("when Redis dies, use_local goes on with the share, after a pause") {
     take(limiter).answered();
     return redis.key_of(":slots:") != "";
   }));
+}
+
+TEST_CASE("while one caller asks a Redis that hangs, others use the local share without steps") {
+  redis_server redis;
+  auto options = local_options_for(redis);
+  options.share = {.requests = 4, .per = seconds(2), .linger = milliseconds(0)};
+  redis_limiter limiter(options);
+  take(limiter).answered();
+  redis.signal(SIGSTOP);
+  CHECK(limiter.acquire("somebody else", in(ages)));  // notices
+  std::this_thread::sleep_for(seconds(1));
+  std::thread asks([&] { CHECK(limiter.acquire(token, in(ages))); });
+  std::this_thread::sleep_for(milliseconds(200));
+  CHECK(time_of([&] {
+          for (int i = 0; i < 3; ++i) take(limiter).answered();
+        }) < milliseconds(500));  // a step is 505 ms
+  asks.join();
+  redis.signal(SIGCONT);
 }
 
 TEST_CASE("a deadline or a cancel also ends a wait for the local share") {
