@@ -5,24 +5,25 @@
 // What holds across processes, as long as Redis is up, keeps its memory and its clock (TIME, the wall's) does not jump
 // ahead: the server never sees more than `rate.requests` for one key in any span of `rate.per`, whatever the network
 // does, on the terms of nango::sliding_window. A slot is taken before the request is sent and counts until `per` after
-// its answer. Once somebody had to wait, callers are let go evenly, until 2 * per have gone by in which nobody had to.
-// A 429 that one process meets holds the key for all of them. A process that dies keeps its slots until its requests'
-// deadlines + linger + per, then they come back by themselves. While Redis's clock is behind where it was once, what
-// was counted counts for longer.
+// its answer. Once somebody had to wait, callers go step by step, until 2 * per are over without a wait. A 429 that one
+// process meets holds the key for all of them. A process that dies keeps its slots until its requests' deadlines +
+// linger + per, then they come back by themselves. A clock that goes back makes all that was counted count for longer.
 //
 // What does not: callers are served first come, first served only within a process; between processes it is luck. Only
 // the first in a process's line knows how long the wait is and so fails at once when its deadline cannot be met; the
 // others get timed_out at their deadline. After Redis was restarted, emptied or replaced by its replica, everybody
 // waits for per + settle first, since nobody knows what it forgot (this is also so with the very first call ever);
-// requests that were under way then and arrive later than that are not counted.
+// requests that were under way then and arrive later than `settle` after the first question are not counted.
 //
-// When Redis is down, or takes longer than `timeout`, the caller has chosen one of
-// - when_down::refuse: each call fails at once with connection_failed and was not sent. Keeps the promise, on the terms
+// When Redis is down (or hangs for longer than `timeout`, which only calls that have more time than that notice), the
+// caller has chosen one of
+// - when_down::refuse: each call fails at once with connection_failed and was not sent. Keeps the promise on the terms
 //   above.
 // - when_down::use_local: each process goes on by itself with its `share`, after a pause of `per` in which what Redis
-//   let through is over. Keeps the promise if Redis is down for all, and if all shares and what is under way at the
-//   two switches are together no more than `rate.requests`. A process that only itself lost Redis sends its share on
-//   top of what Redis gives to the others, until it is back and makes all wait for per + settle.
+//   let through is over. Keeps the promise if Redis is down for all, if all shares and what is under way at the switch
+//   are together no more than `rate.requests`, and if what was sent without Redis arrives no later than `settle` after
+//   Redis is back. A process that only itself lost Redis sends its share on top of what Redis gives to the others,
+//   until it is back and makes all wait for per + settle.
 // Redis is tried again once a second, by one call; no other call waits for it meanwhile.
 //
 // Costs a round trip for each permit and one for each answer, and a few more where callers wait. Redis 5 or later, with
@@ -34,6 +35,9 @@
 #include <hiredis/hiredis.h>
 #include <openssl/sha.h>
 #include <signal.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,15 +45,18 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <cstddef>
 #include <iostream>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -59,7 +66,7 @@
 
 // ---- Decisions: each is one script, on Redis's clock, in microseconds ----------------------------------------------
 
-inline constexpr std::string_view script_start = R"lua(
+inline const std::string script_start = R"lua(
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local function expire_with_the_last_of(slots)
@@ -70,8 +77,8 @@ end
 
 // A slot, or how long to wait at the least: a held slot may come back any time, but then counts for another `per`.
 // `since`: which Redis this is, and from when on it knows what was sent.
-// `pace` is there once somebody had to wait: until `till`, slots are given a step apart (a late step is made up for).
-inline constexpr std::string_view acquire_script = R"lua(
+// `pace`: until `till` callers go a step apart, the next one at `turn` (one late step is made up for).
+inline const std::string acquire_script = script_start + R"lua(
 local since, slots, hold, pace = unpack(KEYS)
 local id, requests, per, lease, settle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local step = 1.01 * per / requests
@@ -82,57 +89,40 @@ end
 redis.call('PEXPIRE', since, 86400000)
 redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
 if redis.call('ZSCORE', slots, id) then return 0 end -- asked again, since the answer was lost
-local next = tonumber(redis.call('HGET', pace, 'next') or 0)
-local till = tonumber(redis.call('HGET', pace, 'till') or 0)
+local turn, till = redis.call('HGET', pace, 'turn') or 0, redis.call('HGET', pace, 'till') or 0
 local wait = math.max(0, redis.call('HGET', since, 'at') + per + settle - now,
-                      (redis.call('GET', hold) or 0) - now, next - now)
+                      (redis.call('GET', hold) or 0) - now, turn - now)
 local excess = redis.call('ZCARD', slots) - requests
 if excess >= 0 then
   local back = redis.call('ZRANGE', slots, excess, excess, 'WITHSCORES')[2]
   wait = math.max(wait, math.min(back - now, per))
 end
-if wait > 0 then
-  till = now + wait + 2 * per
-else
+if wait == 0 then
   redis.call('ZADD', slots, now + lease, id)
   expire_with_the_last_of(slots)
-  next = math.max(next, now - step) + step
+  turn = math.max(turn, now - step) + step
+else
+  till = math.max(till, now + wait + 2 * per)
 end
-if now < till then
-  redis.call('HSET', pace, 'next', next, 'till', till)
-  redis.call('PEXPIRE', pace, math.ceil((till - now) / 1000))
+if now < tonumber(till) then
+  redis.call('HSET', pace, 'turn', turn, 'till', till)
+  redis.call('PEXPIREAT', pace, math.ceil(till / 1000))
 end
 return math.ceil(wait)
 )lua";
 
-inline constexpr std::string_view end_script = R"lua(
+inline const std::string end_script = script_start + R"lua(
 if redis.call('ZADD', KEYS[1], 'XX', 'CH', now + ARGV[2], ARGV[1]) == 1 then expire_with_the_last_of(KEYS[1]) end
 return 0
 )lua";
 
-inline constexpr std::string_view hold_script = R"lua(
+inline const std::string hold_script = script_start + R"lua(
 local ends = now + math.min(ARGV[1], 300000000)
 if ends > tonumber(redis.call('GET', KEYS[1]) or 0) then
   redis.call('SET', KEYS[1], ends, 'PX', math.ceil((ends - now) / 1000))
 end
 return 0
 )lua";
-
-template <std::size_t Size>
-std::string hex_digest(unsigned char* (*hash)(const unsigned char*, std::size_t, unsigned char*),
-                       std::string_view text) {
-  unsigned char digest[Size];
-  hash(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
-  std::string hex;
-  for (const auto byte : digest) hex += {"0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
-  return hex;
-}
-
-struct script {
-  std::string text, sha;
-  explicit script(std::string_view body)
-      : text(std::string(script_start).append(body)), sha(hex_digest<SHA_DIGEST_LENGTH>(&SHA1, text)) {}
-};
 
 // ---- Connections to Redis ------------------------------------------------------------------------------------------
 
@@ -172,9 +162,9 @@ class redis_connections {
       : host_(std::move(host)), port_(port), password_(std::move(password)) {}
 
   // The number that the script returns; connection_failed where there is none by `end`.
-  nango::result<long long> run(const script& what, const texts& keys, const texts& arguments, time_point end) {
+  nango::result<long long> run(const std::string& script, const texts& keys, const texts& arguments, time_point end) {
     const no_sigpipe quiet;
-    texts words{"EVALSHA", what.sha, std::to_string(keys.size())};
+    texts words{"EVAL", script, std::to_string(keys.size())};
     words.insert(words.end(), keys.begin(), keys.end());
     words.insert(words.end(), arguments.begin(), arguments.end());
     auto line = take_idle();
@@ -186,12 +176,6 @@ class redis_connections {
       line = *std::move(fresh);
       said = command(*line, words, end);
     }
-    if (said && is_error(*said, "NOSCRIPT")) {
-      words[0] = "EVAL";
-      words[1] = what.text;
-      said = command(*line, words, end);
-    }
-    if (!said) close_idle();
     if (!said || said->type != REDIS_REPLY_INTEGER) return failure(*line, said.get());
     give_back(std::move(line));
     return said->integer;
@@ -204,21 +188,23 @@ class redis_connections {
     const auto some = (std::max)(left, std::chrono::microseconds(1000));
     return {some.count() / 1'000'000, static_cast<suseconds_t>(some.count() % 1'000'000)};
   }
-  static bool is_error(const redisReply& said, std::string_view kind = "") {
-    return said.type == REDIS_REPLY_ERROR && std::string_view(said.str).starts_with(kind);
-  }
-  nango::error failure(const redisContext& line, const redisReply* said = nullptr) const {
+  static bool is_error(const redisReply& said) { return said.type == REDIS_REPLY_ERROR; }
+  // What failed on one connection will fail on the idle ones, so they are closed.
+  nango::error failure(const redisContext& line, const redisReply* said = nullptr) {
     const std::string why = said == nullptr ? line.errstr : is_error(*said) ? said->str : "not the reply of a Redis";
+    {
+      const std::lock_guard lock(mutex_);
+      idle_.clear();
+    }
     return {.code = nango::errc::connection_failed,
             .message = "the rate limiter's Redis at " + host_ + ':' + std::to_string(port_) + " fails: " + why +
                        "; start it, or choose when_down::use_local",
             .may_have_executed = false};
   }
 
-  // Nothing that changes Redis is sent on a new connection before it has answered there, so that a Redis that hangs
-  // does not find such requests of callers that are long gone when it wakes up. (The one that was sent on an idle
-  // connection may still take a slot then, until its lease ends; the other idle ones are closed.)
-  nango::result<connection> connect(time_point end) const {
+  // Sends nothing that changes Redis before it has answered. So a Redis that hung finds, when it goes on, what callers
+  // asked on idle connections before the first failure (such a slot is taken until its lease ends), but no later tries.
+  nango::result<connection> connect(time_point end) {
     connection line(redisConnectWithTimeout(host_.c_str(), port_, time_until(end)), &redisFree);
     if (!line) throw std::bad_alloc();
     if (line->err != 0) return failure(*line);
@@ -252,11 +238,6 @@ class redis_connections {
     if (idle_.size() < 16) idle_.push_back(std::move(line));
   }
 
-  void close_idle() {
-    const std::lock_guard lock(mutex_);
-    idle_.clear();
-  }
-
   const std::string host_;
   const int port_;
   const std::string password_;
@@ -277,7 +258,7 @@ struct redis_limiter_options {
   when_down down = when_down::refuse;       // see above
   nango::rate share{.requests = 20};        // of each key, for this process alone while Redis is down (use_local)
   std::chrono::milliseconds timeout{250};   // for one question to Redis, with the connection if there is none
-  std::chrono::milliseconds settle{2'000};  // see above; with use_local more than timeout + 1 s (between two tries)
+  std::chrono::milliseconds settle{2'000};  // see above; use_local: more than timeout + 1 s
 };
 
 // What the copies of a limiter share.
@@ -302,10 +283,10 @@ class redis_limiter_state {
         redis_(options.host, options.port, options.password) {
     constexpr std::chrono::nanoseconds none{}, least = std::chrono::milliseconds(1), most = std::chrono::minutes(5);
     const auto& [requests, per, linger] = options.rate;
-    check(requests > 0 && per >= least && per <= most && linger >= none && linger <= most,
-          "requests at least 1, per 1 ms to 5 minutes, linger 0 to 5 minutes");
-    check(options.down == when_down::refuse || options.settle > options.timeout + between_tries,
-          "use_local needs a settle of more than timeout + 1 s");
+    demand(requests > 0 && per >= least && per <= most && linger >= none && linger <= most,
+           "requests at least 1, per 1 ms to 5 minutes, linger 0 to 5 minutes");
+    demand(options.down == when_down::refuse || options.settle > options.timeout + between_tries,
+           "use_local wants a settle of more than timeout + 1 s");
   }
 
   static nango::error unsent(nango::errc code, std::string message) {
@@ -314,27 +295,25 @@ class redis_limiter_state {
 
   // Of what is in Redis: since, slots, hold, pace. A key may be a secret, so it does not stand there as it is.
   texts names(std::string_view key) const {
-    const auto start = '{' + options.prefix + "}:", end = ':' + hex_digest<SHA256_DIGEST_LENGTH>(&SHA256, key);
+    const auto start = '{' + options.prefix + "}:", end = ':' + sha256(key);
     return {start + "since", start + "slots" + end, start + "hold" + end, start + "pace" + end};
   }
-  // After a fork the child's are others.
+  // The process's number tells the children of one that forked apart.
   std::string new_id() { return process_ + std::to_string(::getpid()) + '-' + std::to_string(++ids_); }
 
   // How long to wait at the least; 0: the slot `id` is taken, until the deadline and what may come after it at the
-  // latest (a request counts for a day at most). Nothing: Redis failed.
-  std::optional<std::chrono::microseconds> ask(const texts& keys, const std::string& id, time_point deadline) {
+  // latest (a request counts for a day at most). Nothing: Redis failed. `is_try`: Redis was down.
+  std::optional<std::chrono::microseconds> ask(const texts& keys, const std::string& id, time_point deadline,
+                                               bool is_try) {
     const auto now = clock::now();
     const auto& [requests, per, linger] = options.rate;
     const auto lease = std::clamp(deadline - now, now - now, longest_lease) + linger + per;
-    const auto news = local_turns_.load();
-    const std::string how = news != told_ ? "restart" : "";
+    const std::string how = is_try && options.down == when_down::use_local ? "restart" : "";
     const texts arguments{id, std::to_string(requests), micros(per), micros(lease), micros(options.settle), how};
-    const auto wait = redis_.run(acquire_, keys, arguments, (std::min)(deadline, now + options.timeout));
-    const bool was_asked_too_late = clock::now() >= deadline && deadline - now < options.timeout / 2;
-    if (!wait && !was_asked_too_late) failed(wait.error());
+    const auto wait = redis_.run(acquire_script, keys, arguments, (std::min)(deadline, now + options.timeout));
+    if (!wait && clock::now() < deadline) failed(wait.error());  // later it may just have been asked too late
     if (!wait) return std::nullopt;
-    is_back(news);
-    if (told_ != local_turns_) return ask(keys, id, deadline);  // others went on locally meanwhile, which cannot wait
+    if (is_try) down_ = false;
     return std::chrono::microseconds(*wait);
   }
 
@@ -342,7 +321,7 @@ class redis_limiter_state {
   void end(const std::string& slots, const std::string& id, bool was_answered) noexcept {
     const auto& [requests, per, linger] = options.rate;
     try {
-      tell(end_, slots, {id, micros(was_answered ? per : per + linger)});
+      tell(end_script, slots, {id, micros(was_answered ? per : per + linger)});
     } catch (...) {  // no memory
     }
   }
@@ -350,28 +329,21 @@ class redis_limiter_state {
   void hold(std::string_view key, time_point until) {
     line.hold(key, until);
     const auto now = clock::now();
-    if (until > now) tell(hold_, names(key)[2], {micros((std::min)(until - now, longest_hold))});
+    if (until > now) tell(hold_script, names(key)[2], {micros((std::min)(until - now, longest_hold))});
   }
 
-  // While Redis is down, one caller a second may ask. How many failures there were until now.
-  std::optional<std::size_t> may_ask() {
+  // While Redis is down, one caller a second may try it.
+  bool may_try() {
     const std::lock_guard lock(mutex_);
     const auto now = clock::now();
-    if (down_ && now < outage_.next_try) return std::nullopt;
+    if (now < outage_.next_try) return false;
     outage_.next_try = now + between_tries;
-    return failures_;
+    return true;
   }
-  // When it changes, another caller has found that Redis is down.
-  std::size_t failures() const { return failures_; }
+  bool is_down() const { return down_; }
   outage last_outage() const {
     const std::lock_guard lock(mutex_);
     return outage_;
-  }
-  // Whether Redis is still down: only then may a permit of the local window be used.
-  bool goes_locally() {
-    const std::lock_guard lock(mutex_);
-    if (down_) ++local_turns_;
-    return down_;
   }
 
  private:
@@ -379,8 +351,15 @@ class redis_limiter_state {
   static constexpr std::chrono::nanoseconds longest_hold = std::chrono::minutes(5),
                                             longest_lease = std::chrono::hours(24);
 
-  static void check(bool is_good, const std::string& what) {
-    if (!is_good) throw nango::exception(unsent(nango::errc::invalid_argument, "redis_limiter: " + what));
+  static std::string sha256(std::string_view text) {
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
+    std::string hex;
+    for (const auto byte : digest) hex += {"0123456789abcdef"[byte >> 4], "0123456789abcdef"[byte & 15]};
+    return hex;
+  }
+  static void demand(bool holds, std::string what) {
+    if (!holds) throw nango::exception(unsent(nango::errc::invalid_argument, "redis_limiter: " + std::move(what)));
   }
   static std::string micros(std::chrono::nanoseconds d) {
     return std::to_string(std::chrono::ceil<std::chrono::microseconds>(d).count());
@@ -390,17 +369,9 @@ class redis_limiter_state {
     return std::to_string(random()) + '-' + std::to_string(random()) + '-';
   }
 
-  void tell(const script& what, const std::string& key, const texts& arguments) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (down_) return;
-    }
-    if (auto told = redis_.run(what, {key}, arguments, clock::now() + options.timeout); !told) failed(told.error());
-  }
-  void is_back(std::size_t news) {
-    const std::lock_guard lock(mutex_);
-    down_ = false;
-    told_ = (std::max)(told_.load(), news);
+  void tell(const std::string& script, const std::string& key, const texts& arguments) {
+    if (down_) return;
+    if (auto told = redis_.run(script, {key}, arguments, clock::now() + options.timeout); !told) failed(told.error());
   }
   void failed(const nango::error& why) {
     const std::lock_guard lock(mutex_);
@@ -409,20 +380,14 @@ class redis_limiter_state {
     outage_.next_try = now + between_tries;
     outage_.why = why;
     down_ = true;
-    ++failures_;
-    if (options.down == when_down::use_local) ++local_turns_;  // the one who comes back has something to tell
   }
 
-  const script acquire_{acquire_script}, end_{end_script}, hold_{hold_script};
   redis_connections redis_;
   const std::string process_ = random_text();
   std::atomic<std::size_t> ids_ = 0;
-
-  mutable std::mutex mutex_{};  // who changes what follows holds it
-  bool down_ = false;
+  std::atomic<bool> down_ = false;  // until a try has succeeded
+  mutable std::mutex mutex_{};
   outage outage_{};
-  std::atomic<std::size_t> failures_ = 0;
-  std::atomic<std::size_t> local_turns_ = 0, told_ = 0;  // permits given without Redis; those it was told of
 };
 
 class redis_limiter {
@@ -455,15 +420,16 @@ class redis_limiter {
     nango::sliding_window::permit local_{};
   };
 
-  // Throws nango::exception where the rate makes no sense. Connects when it is used.
+  // Throws nango::exception where the options make no sense. Connects when it is used: until then a process may fork.
   explicit redis_limiter(redis_limiter_options options) : state_(std::make_shared<state>(std::move(options))) {}
 
   // Errors: those of nango::sliding_window, and connection_failed (when_down::refuse). While Redis hangs, a cancel is
   // noticed after `timeout`.
   nango::result<permit> acquire(std::string_view key, time_point deadline, const nango::cancel_token& cancel = {}) {
     for (;;) {
-      const auto failures = state_->may_ask();
-      auto outcome = failures ? through_redis(key, deadline, cancel, *failures) : without_redis(key, deadline, cancel);
+      const bool is_down = state_->is_down();
+      auto outcome = !is_down || state_->may_try() ? through_redis(key, deadline, cancel, is_down)
+                                                   : without_redis(key, deadline, cancel);
       if (outcome) return *std::move(outcome);
     }
   }
@@ -474,19 +440,18 @@ class redis_limiter {
 
  private:
   using errc = nango::errc;
-  using maybe = std::optional<nango::result<permit>>;  // nothing: Redis went down, or is to be asked again
+  using maybe = std::optional<nango::result<permit>>;  // nothing: Redis went down or came back, so begin again
 
-  maybe through_redis(std::string_view key, time_point deadline, const nango::cancel_token& cancel,
-                      std::size_t failures) {
+  maybe through_redis(std::string_view key, time_point deadline, const nango::cancel_token& cancel, bool is_try) {
     const auto turn = state_->line.acquire(key, deadline, cancel);
     if (!turn) return turn.error();
     const auto keys = state_->names(key);
     const auto id = state_->new_id();
-    while (state_->failures() == failures) {
+    while (state_->is_down() == is_try) {
       const auto asked = clock::now();
       if (asked >= deadline) return state::unsent(errc::timed_out, "the deadline passed while waiting for Redis");
-      const auto wait = state_->ask(keys, id, deadline);
-      if (!wait) continue;
+      const auto wait = state_->ask(keys, id, deadline, is_try);
+      if (!wait) return std::nullopt;
       if (wait->count() == 0) return permit(std::unique_ptr<slot>(new slot{state_, keys[1], id}));
       if (*wait > deadline - asked) return too_late(*wait);
       if (!sleep_until(clock::now() + *wait, cancel)) return canceled();
@@ -498,13 +463,15 @@ class redis_limiter {
     const auto outage = state_->last_outage();
     if (state_->options.down == when_down::refuse) return outage.why;
     const auto now = clock::now();
-    if (const auto held = state_->line.acquire(key, now).error().retry_after; held > std::chrono::milliseconds(1)) {
-      state_->local.hold(key, now + *held);  // and not where somebody is in line
+    // The holds of this process count here too. 1 ms: none, the line is in use.
+    if (const auto held = state_->line.acquire(key, now);
+        !held && held.error().retry_after > std::chrono::milliseconds(1)) {
+      state_->local.hold(key, now + *held.error().retry_after);
     }
     state_->local.hold(key, outage.began + rate().per);
     const auto until = (std::min)(deadline, outage.next_try);
     auto turn = state_->local.acquire(key, until, cancel);
-    if (turn && state_->goes_locally()) return permit(*std::move(turn));
+    if (turn && state_->is_down()) return permit(*std::move(turn));
     if (turn) turn->answered();  // and not used
     if (turn) return std::nullopt;
     const auto& e = turn.error();

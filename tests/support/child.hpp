@@ -65,12 +65,12 @@ class child {
     for (char** inherits = environ; *inherits != nullptr; ++inherits) variables.emplace_back(*inherits);
     const auto arguments = pointers_to(command), names = pointers_to(variables);
     const int out = ::open(output_file_.path().c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (out < 0) throw std::runtime_error("cannot open " + output_file_.path());
+    if (out < 0) throw std::runtime_error("cannot open a file for the output of " + command.at(0));
     const auto parent = ::getpid();
     pid_ = ::fork();
-    if (pid_ < 0) throw std::runtime_error("cannot fork");
     if (pid_ == 0) become(arguments.data(), names.data(), inherited, out, parent);
     ::close(out);
+    if (pid_ < 0) throw std::runtime_error("cannot fork");
   }
   ~child() { stop(); }
   child(const child&) = delete;
