@@ -72,8 +72,9 @@ class leaky_bucket {
   nango::result<permit> acquire(std::string_view key, time_point deadline, const nango::cancel_token& = {}) {
     std::unique_lock lock(all_->mutex);
     auto& next = all_->next[std::string(key)];
-    const auto turn = (std::max)(next, clock::now());
-    if (turn > deadline) return nango::error{.code = nango::errc::rate_limited, .message = "no turn in time"};
+    const auto now = clock::now();
+    const auto turn = (std::max)(next, now);
+    if (turn > now && turn > deadline) return nango::error{.code = nango::errc::rate_limited, .message = "no turn in time"};
     next = turn + step_;
     lock.unlock();
     std::this_thread::sleep_until(turn);
