@@ -74,7 +74,8 @@ class leaky_bucket {
     auto& next = all_->next[std::string(key)];
     const auto now = clock::now();
     const auto turn = (std::max)(next, now);
-    if (turn > now && turn > deadline) return nango::error{.code = nango::errc::rate_limited, .message = "no turn in time"};
+    if (turn > now && turn > deadline)
+      return nango::error{.code = nango::errc::rate_limited, .message = "no turn in time"};
     next = turn + step_;
     lock.unlock();
     std::this_thread::sleep_until(turn);
