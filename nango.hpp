@@ -161,12 +161,12 @@ class exception : public std::runtime_error {
   std::shared_ptr<const nango::error> error_;  // shared, so that copying the exception does not throw
 };
 
-template <class T> class result;
+template <class Value> class result;
 
 namespace detail {  // forward declarations; the namespace itself is opened once, below
 [[noreturn]] void raise(const error& e);
-template <class T> inline constexpr bool is_result = false;
-template <class T> inline constexpr bool is_result<result<T>> = true;
+template <class Value> inline constexpr bool is_result = false;
+template <class Value> inline constexpr bool is_result<result<Value>> = true;
 template <class Clock> class limiter;
 struct limiter_shard;
 class limiter_window;
@@ -179,40 +179,45 @@ template <class Backend, class Limiter> class client_core;
 class httplib_pool;
 }  // namespace detail
 
-/// A T or an error: the part of std::expected<T, error> that people use, under the same names. Where std::expected
-/// is undefined (`*r` without a value), the program is aborted. On rvalues `*`, value() and error() return by value,
-/// so that `for (auto& c : *api.get("x"))` does not dangle. Not to be changed by several threads at once.
-template <class T> class [[nodiscard]] result {
-  static_assert(!std::same_as<T, nango::error> && !std::same_as<T, errc>, "a result of an error cannot be told apart");
-  static_assert(std::is_object_v<T>, "result<T> holds objects; for a reference use a pointer");
+/// A value or an error: the part of std::expected<Value, error> that people use, under the same names. Where
+/// std::expected is undefined (`*r` without a value), the program is aborted. On rvalues `*`, value() and error() give
+/// values, so that `for (auto& c : *api.get("x"))` does not dangle. Not to be changed by several threads at once.
+template <class Value> class [[nodiscard]] result {
+  static_assert(!std::same_as<Value, nango::error> && !std::same_as<Value, errc>,
+                "a result of an error cannot be told apart");
+  static_assert(std::is_object_v<Value>, "result<T> holds objects; for a reference use a pointer");
 
  public:
-  using value_type = T;
+  using value_type = Value;
   using error_type = nango::error;
 
-  template <class U = T>
-    requires(!std::same_as<std::remove_cvref_t<U>, result> && !std::same_as<std::remove_cvref_t<U>, nango::error> &&
-             !(std::same_as<std::remove_cv_t<T>, bool> && detail::is_result<std::remove_cvref_t<U>>) &&
-             std::constructible_from<T, U>)
-  explicit(!std::convertible_to<U, T>) result(U&& value) : value_(std::in_place, std::forward<U>(value)) {}
+  template <class Other = Value>
+    requires(!std::same_as<std::remove_cvref_t<Other>, result> &&
+             !std::same_as<std::remove_cvref_t<Other>, nango::error> &&
+             !(std::same_as<std::remove_cv_t<Value>, bool> && detail::is_result<std::remove_cvref_t<Other>>) &&
+             std::constructible_from<Value, Other>)
+  explicit(!std::convertible_to<Other, Value>) result(Other&& value)
+      : value_(std::in_place, std::forward<Other>(value)) {}
   result(nango::error e) : error_(std::move(e)) {}
   result(errc) = delete;  // it would become a JSON number; return an error that says what happened
 
   bool has_value() const noexcept { return value_.has_value(); }
   explicit operator bool() const noexcept { return has_value(); }
-  T& operator*() & { return value_ ? *value_ : (std::abort(), *value_); }
-  const T& operator*() const& { return value_ ? *value_ : (std::abort(), *value_); }
-  T operator*() && { return std::move(**this); }
-  T* operator->() { return &**this; }
-  const T* operator->() const { return &**this; }
+  Value& operator*() & { return value_ ? *value_ : (std::abort(), *value_); }
+  const Value& operator*() const& { return value_ ? *value_ : (std::abort(), *value_); }
+  Value operator*() && { return std::move(**this); }
+  Value* operator->() { return &**this; }
+  const Value* operator->() const { return &**this; }
 
   /// The value; throws nango::exception where there is none (with exceptions off: std::abort).
-  T& value() & { return value_ ? *value_ : (detail::raise(error_), *value_); }
-  const T& value() const& { return value_ ? *value_ : (detail::raise(error_), *value_); }
-  T value() && { return std::move(value()); }
-  template <class U> T value_or(U&& other) const& { return value_ ? *value_ : static_cast<T>(std::forward<U>(other)); }
-  template <class U> T value_or(U&& other) && {
-    return value_ ? std::move(*value_) : static_cast<T>(std::forward<U>(other));
+  Value& value() & { return value_ ? *value_ : (detail::raise(error_), *value_); }
+  const Value& value() const& { return value_ ? *value_ : (detail::raise(error_), *value_); }
+  Value value() && { return std::move(value()); }
+  template <class Other> Value value_or(Other&& other) const& {
+    return value_ ? *value_ : static_cast<Value>(std::forward<Other>(other));
+  }
+  template <class Other> Value value_or(Other&& other) && {
+    return value_ ? std::move(*value_) : static_cast<Value>(std::forward<Other>(other));
   }
 
   /// The error; an empty one where there is a value.
@@ -221,36 +226,38 @@ template <class T> class [[nodiscard]] result {
   nango::error error() && noexcept { return std::move(error_); }
 
   /// f(value), which returns a result; the error goes through.
-  template <class F> auto and_then(F&& f) & { return then(*this, std::forward<F>(f)); }
-  template <class F> auto and_then(F&& f) const& { return then(*this, std::forward<F>(f)); }
-  template <class F> auto and_then(F&& f) && { return then(std::move(*this), std::forward<F>(f)); }
+  template <class Fn> auto and_then(Fn&& f) & { return then(*this, std::forward<Fn>(f)); }
+  template <class Fn> auto and_then(Fn&& f) const& { return then(*this, std::forward<Fn>(f)); }
+  template <class Fn> auto and_then(Fn&& f) && { return then(std::move(*this), std::forward<Fn>(f)); }
   /// A result of what f(value) returns; the error goes through.
-  template <class F> auto transform(F&& f) & { return map(*this, std::forward<F>(f)); }
-  template <class F> auto transform(F&& f) const& { return map(*this, std::forward<F>(f)); }
-  template <class F> auto transform(F&& f) && { return map(std::move(*this), std::forward<F>(f)); }
+  template <class Fn> auto transform(Fn&& f) & { return map(*this, std::forward<Fn>(f)); }
+  template <class Fn> auto transform(Fn&& f) const& { return map(*this, std::forward<Fn>(f)); }
+  template <class Fn> auto transform(Fn&& f) && { return map(std::move(*this), std::forward<Fn>(f)); }
   /// f(error), which returns a result of the same type; the value goes through.
-  template <class F> result or_else(F&& f) const& { return value_ ? *this : std::invoke(std::forward<F>(f), error_); }
-  template <class F> result or_else(F&& f) && {
-    return value_ ? std::move(*this) : std::invoke(std::forward<F>(f), std::move(error_));
+  template <class Fn> result or_else(Fn&& f) const& {
+    return value_ ? *this : std::invoke(std::forward<Fn>(f), error_);
+  }
+  template <class Fn> result or_else(Fn&& f) && {
+    return value_ ? std::move(*this) : std::invoke(std::forward<Fn>(f), std::move(error_));
   }
 
  private:
-  template <class Self, class F> static auto then(Self&& self, F&& f) {
-    using next = std::remove_cvref_t<decltype(std::invoke(std::forward<F>(f), *std::forward<Self>(self).value_))>;
+  template <class Self, class Fn> static auto then(Self&& self, Fn&& f) {
+    using next = std::remove_cvref_t<decltype(std::invoke(std::forward<Fn>(f), *std::forward<Self>(self).value_))>;
     if (!self.value_) return next(std::forward<Self>(self).error_);
-    return std::invoke(std::forward<F>(f), *std::forward<Self>(self).value_);
+    return std::invoke(std::forward<Fn>(f), *std::forward<Self>(self).value_);
   }
-  template <class Self, class F> static auto map(Self&& self, F&& f) {
-    using mapped = std::remove_cv_t<decltype(std::invoke(std::forward<F>(f), *std::forward<Self>(self).value_))>;
+  template <class Self, class Fn> static auto map(Self&& self, Fn&& f) {
+    using mapped = std::remove_cv_t<decltype(std::invoke(std::forward<Fn>(f), *std::forward<Self>(self).value_))>;
     if (!self.value_) return result<mapped>(std::forward<Self>(self).error_);
     if constexpr (std::is_void_v<mapped>) {
-      return std::invoke(std::forward<F>(f), *std::forward<Self>(self).value_), result<mapped>();
+      return std::invoke(std::forward<Fn>(f), *std::forward<Self>(self).value_), result<mapped>();
     } else {
-      return result<mapped>(std::invoke(std::forward<F>(f), *std::forward<Self>(self).value_));
+      return result<mapped>(std::invoke(std::forward<Fn>(f), *std::forward<Self>(self).value_));
     }
   }
 
-  std::optional<T> value_{};
+  std::optional<Value> value_{};
   nango::error error_{};
 };
 
@@ -272,20 +279,20 @@ template <> class [[nodiscard]] result<void> {
   const nango::error& error() const& noexcept { return error_; }
   nango::error error() && noexcept { return std::move(error_); }
 
-  template <class F> auto and_then(F&& f) const {
-    return has_value_ ? std::invoke(std::forward<F>(f)) : std::remove_cvref_t<std::invoke_result_t<F>>(error_);
+  template <class Fn> auto and_then(Fn&& f) const {
+    return has_value_ ? std::invoke(std::forward<Fn>(f)) : std::remove_cvref_t<std::invoke_result_t<Fn>>(error_);
   }
-  template <class F> auto transform(F&& f) const {
-    using mapped = std::remove_cv_t<std::invoke_result_t<F>>;
+  template <class Fn> auto transform(Fn&& f) const {
+    using mapped = std::remove_cv_t<std::invoke_result_t<Fn>>;
     if (!has_value_) return result<mapped>(error_);
     if constexpr (std::is_void_v<mapped>) {
-      return std::invoke(std::forward<F>(f)), result<mapped>();
+      return std::invoke(std::forward<Fn>(f)), result<mapped>();
     } else {
-      return result<mapped>(std::invoke(std::forward<F>(f)));
+      return result<mapped>(std::invoke(std::forward<Fn>(f)));
     }
   }
-  template <class F> result or_else(F&& f) const {
-    return has_value_ ? *this : std::invoke(std::forward<F>(f), error_);
+  template <class Fn> result or_else(Fn&& f) const {
+    return has_value_ ? *this : std::invoke(std::forward<Fn>(f), error_);
   }
 
  private:
@@ -353,23 +360,23 @@ struct http_response {
 /// What sends. A backend never retries, never follows a redirect, never interprets the body, and may be called by
 /// many threads at once. Its errors set may_have_executed to false only where no byte of the request can have been
 /// acted on.
-template <class B>
-concept http_backend = requires(B& backend, const http_request& request) {
+template <class Backend>
+concept http_backend = requires(Backend& backend, const http_request& request) {
   { backend.send(request) } -> std::same_as<result<http_response>>;
 };
 
 /// Any backend, its type erased: so that most units of a program can do without httplib (NANGO_NO_HTTPLIB).
 struct any_backend {
   /// From anything callable as result<http_response>(const http_request&); many threads call it at once.
-  template <class F>
-    requires(!std::same_as<std::decay_t<F>, any_backend> && std::constructible_from<std::decay_t<F>, F> &&
-             std::is_invocable_r_v<result<http_response>, std::decay_t<F>&, const http_request&>)
-  any_backend(F&& f)
-      : send_([shared = std::make_shared<std::decay_t<F>>(std::forward<F>(f))](const http_request& request) {
+  template <class Fn>
+    requires(!std::same_as<std::decay_t<Fn>, any_backend> && std::constructible_from<std::decay_t<Fn>, Fn> &&
+             std::is_invocable_r_v<result<http_response>, std::decay_t<Fn>&, const http_request&>)
+  any_backend(Fn&& f)
+      : send_([shared = std::make_shared<std::decay_t<Fn>>(std::forward<Fn>(f))](const http_request& request) {
           return std::invoke(*shared, request);
         }) {}
   /// From a backend that it shares.
-  template <http_backend B> any_backend(std::shared_ptr<B> backend) {
+  template <http_backend Backend> any_backend(std::shared_ptr<Backend> backend) {
     if (backend) send_ = [shared = std::move(backend)](const http_request& request) { return shared->send(request); };
   }
   result<http_response> send(const http_request& request);
@@ -400,11 +407,11 @@ struct steady_clock {
 /// What a limiter is to a client. `acquire` waits until `t` at most; the permit is held while the request is under way
 /// and destroyed after it; `permit.answered()` says that the server's answer is in (or that nothing was sent); `hold`
 /// gives no permit for the key before `t`.
-template <class L>
-concept rate_limiter = requires(L& limiter, std::string_view key, typename L::permit& permit,
+template <class Limiter>
+concept rate_limiter = requires(Limiter& limiter, std::string_view key, typename Limiter::permit& permit,
                                 std::chrono::steady_clock::time_point t, cancel_token c) {
-  { L::clock::now() } -> std::same_as<std::chrono::steady_clock::time_point>;
-  { limiter.acquire(key, t, c) } -> std::same_as<result<typename L::permit>>;
+  { Limiter::clock::now() } -> std::same_as<std::chrono::steady_clock::time_point>;
+  { limiter.acquire(key, t, c) } -> std::same_as<result<typename Limiter::permit>>;
   permit.answered();
   limiter.hold(key, t);
 };
@@ -618,10 +625,10 @@ concept json_body = std::constructible_from<json, const Body&> &&
                      !std::convertible_to<const Body&, std::string_view>);  // say json::parse(text) or json(text)
 
 /// A backend that a client can make by itself: from the options, or by a static create() that returns a result.
-template <class B>
+template <class Backend>
 concept made_from_options =
-    std::constructible_from<B, const client_options&> || requires(const client_options& options) {
-      { B::create(options) } -> std::same_as<result<B>>;
+    std::constructible_from<Backend, const client_options&> || requires(const client_options& options) {
+      { Backend::create(options) } -> std::same_as<result<Backend>>;
     };
 
 /// The client. A handle: copies and user() handles share connections, limiter and options, and keep them alive. Every
@@ -665,27 +672,27 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   /// What this handle's calls are counted by; empty: they are not limited. The view lives as long as a handle of it.
   std::string_view limit_key() const noexcept { return core::limit_key(*handle_); }
 
-  /// Calls, and decodes the result by json::get<T>() (a mismatch is decode_error). T = void ignores it.
-  template <class T = json>
-  result<T> get(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
-    return core_->template decode<T>(request("GET", path, parameters, options));
+  /// Calls, and decodes the result by json::get<Value>() (a mismatch is decode_error). Value = void ignores it.
+  template <class Value = json>
+  result<Value> get(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
+    return core_->template decode<Value>(request("GET", path, parameters, options));
   }
-  template <class T = json>
-  result<T> del(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
-    return core_->template decode<T>(request("DELETE", path, parameters, options));
+  template <class Value = json>
+  result<Value> del(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
+    return core_->template decode<Value>(request("DELETE", path, parameters, options));
   }
   /// With a JSON body; `{}` is null, as nlohmann/json reads it.
-  template <class T = json, json_body Body = json>
-  result<T> post(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template decode<T>(request_json("POST", path, body, {}, options));
+  template <class Value = json, json_body Body = json>
+  result<Value> post(std::string_view path, const Body& body, const call_options& options = {}) const {
+    return core_->template decode<Value>(request_json("POST", path, body, {}, options));
   }
-  template <class T = json, json_body Body = json>
-  result<T> put(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template decode<T>(request_json("PUT", path, body, {}, options));
+  template <class Value = json, json_body Body = json>
+  result<Value> put(std::string_view path, const Body& body, const call_options& options = {}) const {
+    return core_->template decode<Value>(request_json("PUT", path, body, {}, options));
   }
-  template <class T = json, json_body Body = json>
-  result<T> patch(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template decode<T>(request_json("PATCH", path, body, {}, options));
+  template <class Value = json, json_body Body = json>
+  result<Value> patch(std::string_view path, const Body& body, const call_options& options = {}) const {
+    return core_->template decode<Value>(request_json("PATCH", path, body, {}, options));
   }
 
   /// Any method but HEAD (which has no body to read: see send), with status and headers.
@@ -772,6 +779,8 @@ namespace detail {
 using time_point = std::chrono::steady_clock::time_point;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
+inline constexpr time_point never = (time_point::max)();
+inline constexpr time_point long_ago = (time_point::min)();
 
 // --- Errors ---------------------------------------------------------------------------------------------------------
 
@@ -808,7 +817,7 @@ inline void raise(const error& e) {
 }
 
 // Runs f; what it threw, if that was a std::exception.
-template <class F> std::optional<std::string> caught(F&& f) {
+template <class Fn> std::optional<std::string> caught(Fn&& f) {
 #ifdef NANGO_DETAIL_EXCEPTIONS
   try {
     f();
@@ -907,22 +916,20 @@ class secrets {
 
 // --- Time that does not overflow ------------------------------------------------------------------------------------
 
-inline time_point after(time_point t, nanoseconds d) noexcept {
-  return d > time_point::max() - t ? time_point::max() : t + d;
-}
+inline time_point after(time_point t, nanoseconds d) noexcept { return d > never - t ? never : t + d; }
 template <class Rep, class Period> time_point after(time_point t, std::chrono::duration<Rep, Period> d) noexcept {
-  constexpr auto most = std::chrono::duration_cast<std::chrono::duration<Rep, Period>>(nanoseconds::max());
-  return d >= most ? time_point::max() : after(t, nanoseconds(d));
+  constexpr auto most = std::chrono::duration_cast<std::chrono::duration<Rep, Period>>((nanoseconds::max)());
+  return d >= most ? never : after(t, nanoseconds(d));
 }
 inline nanoseconds times(nanoseconds d, std::size_t n) noexcept {
   const auto factor = static_cast<nanoseconds::rep>((std::min)(n, std::size_t{1} << 30));
-  return factor != 0 && d > nanoseconds::max() / factor ? nanoseconds::max() : d * factor;
+  return factor != 0 && d > (nanoseconds::max)() / factor ? (nanoseconds::max)() : d * factor;
 }
 inline milliseconds round_up(nanoseconds d) noexcept { return std::chrono::ceil<milliseconds>(d); }
 
 // A wait looks every 50 ms whether it was canceled, so that it ends within 100 ms.
 inline time_point next_look(time_point now, const cancel_token& cancel) noexcept {
-  return cancel.cancelable() ? after(now, milliseconds(50)) : time_point::max();
+  return cancel.cancelable() ? after(now, milliseconds(50)) : never;
 }
 
 // Sleeps through the clock's seam. False if it was canceled.
@@ -968,14 +975,14 @@ class limiter_window {
   time_point earliest_turn(time_point now, const rate& r, std::size_t n) const {
     auto ending = first_counting(now);
     auto free = r.requests - used(ending);
-    const auto first_held = std::lower_bound(ending, ends_.end(), time_point::max());
+    const auto first_held = std::lower_bound(ending, ends_.end(), never);
     auto held = ends_.end() - first_held;
     std::vector<time_point> again;  // when the slots that were taken on the way are back
     std::size_t retaken = 0;        // so many of them were taken again
     for (auto t = (std::max)(now, not_before_);; t = after(t, step(r)), --n) {
-      const auto held_back = held > 0 ? after(now, r.per) : time_point::max();
-      const auto counted_back = ending != first_held ? *ending : time_point::max();
-      const auto again_back = retaken < again.size() ? again[retaken] : time_point::max();
+      const auto held_back = held > 0 ? after(now, r.per) : never;
+      const auto counted_back = ending != first_held ? *ending : never;
+      const auto again_back = retaken < again.size() ? again[retaken] : never;
       const auto back = free > 0 ? now : (std::min)({held_back, counted_back, again_back});
       if (free > 0) {
         --free;
@@ -995,7 +1002,7 @@ class limiter_window {
   void begin(const rate& r, time_point now, bool waited) {
     const auto counting = first_counting(now);
     if (ends_.end() - counting <= counting - ends_.begin()) ends_.erase(ends_.begin(), counting);
-    ends_.push_back(time_point::max());
+    ends_.push_back(never);
     if (waited) paced_until_ = after(now, times(r.per, 2));
     if (now < paced_until_) not_before_ = after(now, step(r));
   }
@@ -1050,9 +1057,9 @@ class limiter_window {
 
   // When each request stops counting, in order; max(): its permit is held. Those that have passed stay a while.
   std::vector<time_point> ends_{};
-  time_point not_before_ = time_point::min();   // nobody goes earlier: a hold, or a step after the last permit
-  time_point paced_until_ = time_point::min();  // callers go step by step
-  limiter_waiter* last_ = nullptr;              // in line, a ring: the first is the one behind the last
+  time_point not_before_ = long_ago;   // nobody goes earlier: a hold, or a step after the last permit
+  time_point paced_until_ = long_ago;  // callers go step by step
+  limiter_waiter* last_ = nullptr;     // in line, a ring: the first is the one behind the last
 };
 
 struct text_hash {
@@ -1152,9 +1159,9 @@ template <class Clock> class limiter {
     limiter_waiter self;
     window.enter_line(self);
     auto now = Clock::now();
-    auto turn = time_point::max();
+    auto turn = never;
     for (;; now = Clock::now()) {
-      turn = window.is_first(self) ? window.turn(now, limits) : time_point::max();
+      turn = window.is_first(self) ? window.turn(now, limits) : never;
       if (turn <= now || now >= deadline || cancel.canceled()) break;
       Clock::wait_until(self.wake, lock, (std::min)({turn, deadline, next_look(now, cancel)}));
     }
@@ -1518,7 +1525,7 @@ inline secrets secrets_of(const client_options& options) {
   return hidden;
 }
 
-inline result<endpoint> check(const client_options& options) {
+inline result<endpoint> checked_base(const client_options& options) {
   const auto bad = [](const std::string& what) { return refuse("client_options::" + what); };
   if (options.api_key.empty()) return bad("api_key is empty; is the environment variable set?");
   constexpr const char* unclean = " has control characters or a space at an end; was a line break read with it?";
@@ -1667,7 +1674,7 @@ template <class Backend, class Limiter> class client_core {
         limiter_(std::move(limiter)) {}
 
   static made make(client_options options) {
-    if (auto base = check(options); !base) return std::move(base).error();
+    if (auto base = checked_base(options); !base) return std::move(base).error();
     auto backend = make_backend(options);
     if (backend) return make(std::move(options), *std::move(backend));
     secrets_of(options).scrub(backend.error());
@@ -1682,7 +1689,7 @@ template <class Backend, class Limiter> class client_core {
     }
   }
   static made make(client_options options, Backend backend, Limiter limiter) {
-    auto base = check(options);
+    auto base = checked_base(options);
     if (!base) return std::move(base).error();
     return std::make_shared<client_core>(std::move(options), *std::move(base), std::move(backend), std::move(limiter));
   }
@@ -1721,15 +1728,15 @@ template <class Backend, class Limiter> class client_core {
     });
   }
 
-  template <class T> result<T> decode(result<response> answer) const {
+  template <class Value> result<Value> decode(result<response> answer) const {
     if (!answer) return std::move(answer).error();
-    if constexpr (std::is_void_v<T>) {
+    if constexpr (std::is_void_v<Value>) {
       return {};
-    } else if constexpr (std::same_as<T, json>) {
+    } else if constexpr (std::same_as<Value, json>) {
       return std::move(answer->result);
     } else {
-      std::optional<T> value;
-      const auto failure = caught([&] { value.emplace(answer->result.template get<T>()); });
+      std::optional<Value> value;
+      const auto failure = caught([&] { value.emplace(answer->result.template get<Value>()); });
       if (!failure) return *std::move(value);
       return finished({.code = errc::decode_error,
                        .http_status = answer->http_status,
@@ -2307,7 +2314,7 @@ class httplib_pool {
         lock.lock();
         continue;
       }
-      wakes_at_ = idle_.empty() ? time_point::max() : after(idle_.front()->idle_since, max_idle_time);
+      wakes_at_ = idle_.empty() ? never : after(idle_.front()->idle_since, max_idle_time);
       for (auto* line : watched_) wakes_at_ = (std::min)(wakes_at_, line->watch(now));
       steady_clock::wait_until(wake_, lock, wakes_at_);
     }
@@ -2319,7 +2326,7 @@ class httplib_pool {
   std::condition_variable wake_{};
   std::vector<std::unique_ptr<connection>> idle_{};  // the last one in is the first one out
   std::vector<connection*> watched_{};
-  time_point wakes_at_ = time_point::max();
+  time_point wakes_at_ = never;
   bool stopping_ = false;
   std::thread watchdog_{};
 };
@@ -2343,8 +2350,9 @@ class httplib_exchange {
   result<http_response> run() {
     auto request = message();
     httplib::Response head;
-    auto code = httplib::Error::Success;
-    const bool complete = line_.client->send(request, head, code) && code == httplib::Error::Success;
+    constexpr httplib::Error success{};  // by its name it is a macro of X11's
+    auto code = success;
+    const bool complete = line_.client->send(request, head, code) && code == success;
     const bool from_origin = !pool_.base.tls || line_.trusted;  // else it is the proxy's
     if (from_origin && (complete || bodiless_) && inspect(head) && is_whole(head)) return answer(head);
     return failure(code, (std::max)(head.status, line_.proxy_status));
@@ -2627,7 +2635,7 @@ inline std::optional<std::chrono::milliseconds> next_delay(const error& e, std::
 // --- Default backend ------------------------------------------------------------------------------------------------
 
 inline result<httplib_backend> httplib_backend::create(const client_options& options) {
-  auto base = detail::check(options);
+  auto base = detail::checked_base(options);
   if (!base) return std::move(base).error();
   auto authorities = detail::load_authorities(options.ca_file);
   if (!authorities) return std::move(authorities).error();

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Compiles the header in each surrounding that it promises to work in, and runs what can be run here.
+
+matrix.py [--jobs N] [--only TEXT] [--table]
+
+Prints one line for each combination: ok, FAIL with what the compiler said, or skipped with what is missing. --only takes
+the combinations whose line contains TEXT; --table prints the README's table in the end. It fails where a combination
+does, and where one was skipped for something else than upstream's httplib.h, which not every machine has.
+
+NANGO_UPSTREAM_HTTPLIB: the folder of upstream's httplib.h. NANGO_LIBCXX_16: where Debian's libc++-16-dev and
+libc++abi-16-dev are unpacked, since they cannot be installed beside those of 19.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent.parent
+UPSTREAM = os.environ.get("NANGO_UPSTREAM_HTTPLIB", "")
+LIBCXX_16 = os.environ.get("NANGO_LIBCXX_16", "")
+WARNINGS = ("-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Wnon-virtual-dtor "
+            "-Wundef -Wzero-as-null-pointer-constant -Werror").split()
+
+CORE = ["core_a.cpp", "core_b.cpp"]
+HTTPLIB = ["httplib_a.cpp", "httplib_b.cpp"]
+NEEDS_UPSTREAM = "NANGO_UPSTREAM_HTTPLIB"
+NO_HTTPLIB = ["-DNANGO_NO_HTTPLIB"]
+TLS = ["-DCPPHTTPLIB_OPENSSL_SUPPORT"]
+LIBCXX_16_FLAGS = ["-nostdinc++", "-isystem", f"{LIBCXX_16}/usr/lib/llvm-16/include/c++/v1", "-nostdlib++",
+                   f"-L{LIBCXX_16}/usr/lib/llvm-16/lib", f"-Wl,-rpath,{LIBCXX_16}/usr/lib/llvm-16/lib", "-lc++", "-lc++abi"]
+
+
+@dataclasses.dataclass
+class Combination:
+    compiler: str
+    standard: str
+    library: str
+    backend: str
+    what: str
+    sources: list       # or (source, what it alone is compiled with)
+    flags: list
+    libraries: list
+    missing: str = ""   # what has to be there for it, and is not
+    runs: bool = True
+
+    def title(self):
+        return " | ".join([self.compiler, self.standard, self.library, self.backend, self.what])
+
+
+def core(compiler, standard, library="libstdc++", what="", flags=(), sources=CORE, **more):
+    return Combination(compiler, standard, library, "custom", what, sources, [*NO_HTTPLIB, *flags], [], **more)
+
+
+def packaged(compiler, standard, what="", flags=(), sources=HTTPLIB, **more):
+    return Combination(compiler, standard, "libstdc++", "httplib 0.11.4", what, sources, [*TLS, *flags],
+                       ["-lcpp-httplib", "-lssl", "-lcrypto"], **more)
+
+
+def upstream(compiler, standard, library="libstdc++", what="", flags=(), sources=HTTPLIB, **more):
+    more["missing"] = more.get("missing") or ("" if UPSTREAM else NEEDS_UPSTREAM)
+    return Combination(compiler, standard, library, "httplib 0.53.1", what, sources,
+                       [*TLS, "-DCPPHTTPLIB_MAX_LINE_LENGTH=8192", "-isystem", UPSTREAM, *flags],
+                       ["-lssl", "-lcrypto"], **more)
+
+
+def copy_of_json(folder, version_patch=None):
+    """nlohmann/json as it is installed, for a compiler that does not look there; or to stand for another version."""
+    shutil.copytree("/usr/include/nlohmann", folder / "nlohmann")
+    if version_patch is not None:
+        macros = folder / "nlohmann/detail/abi_macros.hpp"
+        line = "#define NLOHMANN_JSON_VERSION_PATCH "
+        macros.write_text(re.sub(line + r"\d+", line + version_patch, macros.read_text()))
+    return str(folder)
+
+
+def combinations(folder):
+    libcxx_16 = {"library": "libc++ 16", "flags": LIBCXX_16_FLAGS, "missing": "" if LIBCXX_16 else "NANGO_LIBCXX_16"}
+    libcxx_19 = {"library": "libc++ 19", "flags": ["-stdlib=libc++"]}
+    hostile = ["-include", str(HERE / "hostile.hpp")]
+    no_exceptions = ["-fno-exceptions", "-fno-rtti"]
+    json_for_mingw = copy_of_json(folder / "mingw")
+    other_json = copy_of_json(folder / "other", "99")
+    yield core("g++-12", "c++20")
+    yield core("g++-12", "c++23")
+    yield core("clang++-14", "c++20")
+    yield core("clang++-16", "c++2b")
+    yield core("clang++-19", "c++20")
+    yield core("clang++-19", "c++2c")
+    yield core("clang++-16", "c++20", **libcxx_16)
+    yield core("clang++-19", "c++20", **libcxx_19)
+    yield core("clang++-19", "c++2c", **libcxx_19)
+    yield packaged("g++-12", "c++20")
+    yield packaged("g++-12", "c++23")
+    yield packaged("clang++-14", "c++20")
+    yield packaged("clang++-16", "c++2b")
+    yield packaged("clang++-19", "c++2c")
+    yield upstream("g++-12", "c++20")
+    yield upstream("clang++-14", "c++20")
+    yield upstream("clang++-16", "c++20", **libcxx_16)
+    yield upstream("clang++-19", "c++2c", **libcxx_19)
+    yield core("g++-12", "c++20", what="no exceptions, no RTTI", flags=no_exceptions, sources=["../no_exceptions.cpp"])
+    yield core("clang++-19", "c++20", what="no exceptions, no RTTI", flags=no_exceptions, sources=["../no_exceptions.cpp"])
+    yield core("g++-12", "c++20", what="no exceptions, no RTTI, all of it", flags=no_exceptions)
+    yield packaged("g++-12", "c++20", what="no exceptions, no RTTI", flags=no_exceptions)
+    yield upstream("g++-12", "c++20", what="no exceptions, no RTTI", flags=[*no_exceptions, "-DCPPHTTPLIB_NO_EXCEPTIONS"])
+    yield core("x86_64-w64-mingw32-g++-posix", "c++20", what="<windows.h> first", runs=False,
+               flags=["-include", "windows.h", "-isystem", json_for_mingw])
+    yield core("g++-12", "c++20", what="32 bits", flags=["-m32"])
+    yield core("g++-12", "c++20", what="hostile macros", flags=hostile)
+    yield core("clang++-19", "c++2c", what="hostile macros", flags=["-stdlib=libc++", *hostile], library="libc++ 19")
+    yield packaged("g++-12", "c++20", what="hostile macros", flags=hostile, sources=["../alone.cpp"])
+    yield upstream("g++-12", "c++20", what="hostile macros", flags=hostile, sources=["../alone.cpp"])
+    yield core("g++-12", "c++20", what="JSON_DIAGNOSTICS", flags=["-DJSON_DIAGNOSTICS=1"])
+    yield core("g++-12", "c++20", what="JSON_NOEXCEPTION", flags=["-DJSON_NOEXCEPTION"])
+    yield core("g++-12", "c++20", what="another version of JSON beside it", sources=[*CORE, ("other_json.cpp", ["-isystem", other_json])])
+    yield core("g++-12", "c++20", what="_GLIBCXX_DEBUG", flags=["-D_GLIBCXX_DEBUG"])
+    yield upstream("g++-12", "c++20", what="_GLIBCXX_DEBUG", flags=["-D_GLIBCXX_DEBUG"])
+    yield packaged("g++-12", "c++20", what="-O2 -fno-strict-aliasing -fvisibility=hidden",
+                   flags=["-O2", "-fno-strict-aliasing", "-fvisibility=hidden"])
+    yield packaged("g++-12", "c++20", what="a global client", sources=["global_client.cpp"])
+    yield packaged("g++-12", "c++20", what="units with and without NANGO_NO_HTTPLIB, -flto -Wodr",
+                   flags=["-flto", "-Wodr"], sources=["httplib_a.cpp", "httplib_b.cpp", "without_httplib.cpp"])
+
+
+def run(command, **more):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, **more)
+
+
+def play(number, combination, folder):
+    """What came of it: ok, skipped or FAIL, and the line to print."""
+    missing = combination.missing or ("" if shutil.which(combination.compiler) else combination.compiler)
+    if missing:
+        return "skipped", f"skipped | {combination.title()} | {missing} is missing"
+    program = folder / f"program-{number}"
+    compiler = [combination.compiler, f"-std={combination.standard}", *WARNINGS, f"-I{ROOT}", *combination.flags]
+    inputs = []
+    for source in combination.sources:
+        if isinstance(source, tuple):
+            inputs.append(str(folder / f"unit-{number}.o"))
+            run([*compiler, *source[1], "-c", str(HERE / source[0]), "-o", inputs[-1]])
+        else:
+            inputs.append(str(HERE / source))
+    command = [*compiler, *inputs, "-o", str(program), "-pthread", *combination.libraries]
+    made = run(command)
+    if made.returncode != 0:
+        return "FAIL", f"FAIL | {combination.title()}\n{' '.join(command)}\n{made.stdout[:6000]}"
+    if combination.runs:
+        ended = run([str(program)])
+        if ended.returncode != 0:
+            return "FAIL", f"FAIL | {combination.title()} | it ends with {ended.returncode}\n{ended.stdout[:2000]}"
+    return "ok", f"ok | {combination.title()}" + ("" if combination.runs else " | compiled only")
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--jobs", type=int, default=os.cpu_count())
+    arguments.add_argument("--only", default="")
+    arguments.add_argument("--table", action="store_true")
+    wanted = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        chosen = [c for c in combinations(folder) if wanted.only in c.title()]
+        with concurrent.futures.ThreadPoolExecutor(wanted.jobs) as pool:
+            outcomes = []
+            for outcome, line in pool.map(lambda pair: play(*pair, folder), enumerate(chosen)):
+                print(line, flush=True)
+                outcomes.append(outcome)
+    if wanted.table:
+        print("\n| compiler | standard | library | backend | what |\n|---|---|---|---|---|")
+        for combination, outcome in zip(chosen, outcomes):
+            if outcome == "ok":
+                print(f"| {combination.title()} |")
+    print(f"{outcomes.count('ok')} ok, {outcomes.count('FAIL')} failed, {outcomes.count('skipped')} skipped")
+    unexpected = [c for c, outcome in zip(chosen, outcomes) if outcome == "skipped" and c.missing != NEEDS_UPSTREAM]
+    return 1 if "FAIL" in outcomes or unexpected else 0
+
+
+sys.exit(main())
