@@ -210,14 +210,21 @@ TEST_CASE_FIXTURE(at_the_start, "each slot comes back at its own time, in whatev
 }
 
 TEST_CASE_FIXTURE(at_the_start, "a lone caller goes on evenly once it had to wait") {
-  limiter l(four);
+  auto rate = four;
+  auto one_step = nanoseconds(step);
+  SUBCASE("a step of a whole number of nanoseconds") {}
+  SUBCASE("a step that is rounded up") {
+    rate.per = 10ns;
+    one_step = 3ns;
+  }
+  limiter l(rate);
   manual_clock::run_by_itself();
   for (int i = 0; i < 40; ++i) {
     auto permit = l.acquire("ann", time_point::max());
     REQUIRE(permit.has_value());
     permit->answered();
   }
-  CHECK(manual_clock::elapsed() == four.per + 35 * step);
+  CHECK(manual_clock::elapsed() == rate.per + 35 * one_step);
 }
 
 TEST_CASE_FIXTURE(at_the_start, "a free slot is given even where the deadline has passed: nothing waits") {
