@@ -962,7 +962,7 @@ struct limiter_waiter {
 // What is known of one key. Its decisions are functions of this state and of the time; nothing here waits or locks.
 class limiter_window {
  public:
-  // When a caller may go: the first in line, or one that finds no line. max(): only once a held permit is back.
+  // When a caller may go: the first in line, or one that finds no line. never: only once a held permit is back.
   time_point turn(time_point now, const rate& r) const {
     const auto t = (std::max)(now, not_before_);
     const auto counting = first_counting(now);
@@ -1055,7 +1055,7 @@ class limiter_window {
   }
   std::size_t used(ends_iterator counting) const noexcept { return static_cast<std::size_t>(ends_.end() - counting); }
 
-  // When each request stops counting, in order; max(): its permit is held. Those that have passed stay a while.
+  // When each request stops counting, in order; never: its permit is held. Those that have passed stay a while.
   std::vector<time_point> ends_{};
   time_point not_before_ = long_ago;   // nobody goes earlier: a hold, or a step after the last permit
   time_point paced_until_ = long_ago;  // callers go step by step
