@@ -37,6 +37,7 @@
 #include <cstdlib>             // getenv, abort
 #include <functional>          // client_options::on_attempt, any_backend
 #include <limits>              // arithmetic that does not overflow
+#include <list>                // the default backend's connections
 #include <memory>              // what handles share
 #include <mutex>               // the limiter's and the backend's state
 #include <optional>            // what may be missing
@@ -197,27 +198,43 @@ template <class Value> class [[nodiscard]] result {
              !(std::same_as<std::remove_cv_t<Value>, bool> && detail::is_result<std::remove_cvref_t<Other>>) &&
              std::constructible_from<Value, Other>)
   explicit(!std::convertible_to<Other, Value>) result(Other&& value)
-      : value_(std::in_place, std::forward<Other>(value)) {}
+      : value_(std::forward<Other>(value)), has_value_(true) {}
   result(nango::error e) : error_(std::move(e)) {}
   result(errc) = delete;  // it would become a JSON number; return an error that says what happened
 
-  bool has_value() const noexcept { return value_.has_value(); }
-  explicit operator bool() const noexcept { return has_value(); }
-  Value& operator*() & { return value_ ? *value_ : (std::abort(), *value_); }
-  const Value& operator*() const& { return value_ ? *value_ : (std::abort(), *value_); }
+  result(const result& other)
+    requires std::is_copy_constructible_v<Value>
+      : error_(other.error_) {
+    if (other.has_value_) put(other.value_);
+  }
+  result(result&& other) noexcept(std::is_nothrow_move_constructible_v<Value>) : error_(std::move(other.error_)) {
+    if (other.has_value_) put(std::move(other.value_));
+  }
+  result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<Value>) {
+    drop();
+    error_ = std::move(other.error_);
+    if (other.has_value_) put(std::move(other.value_));
+    return *this;
+  }
+  ~result() { drop(); }
+
+  bool has_value() const noexcept { return has_value_; }
+  explicit operator bool() const noexcept { return has_value_; }
+  Value& operator*() & { return has_value_ ? value_ : (std::abort(), value_); }
+  const Value& operator*() const& { return has_value_ ? value_ : (std::abort(), value_); }
   Value operator*() && { return std::move(**this); }
   Value* operator->() { return &**this; }
   const Value* operator->() const { return &**this; }
 
   /// The value; throws nango::exception where there is none (with exceptions off: std::abort).
-  Value& value() & { return value_ ? *value_ : (detail::raise(error_), *value_); }
-  const Value& value() const& { return value_ ? *value_ : (detail::raise(error_), *value_); }
+  Value& value() & { return has_value_ ? value_ : (detail::raise(error_), value_); }
+  const Value& value() const& { return has_value_ ? value_ : (detail::raise(error_), value_); }
   Value value() && { return std::move(value()); }
   template <class Other> Value value_or(Other&& other) const& {
-    return value_ ? *value_ : static_cast<Value>(std::forward<Other>(other));
+    return has_value_ ? value_ : static_cast<Value>(std::forward<Other>(other));
   }
   template <class Other> Value value_or(Other&& other) && {
-    return value_ ? std::move(*value_) : static_cast<Value>(std::forward<Other>(other));
+    return has_value_ ? std::move(value_) : static_cast<Value>(std::forward<Other>(other));
   }
 
   /// The error; an empty one where there is a value.
@@ -235,29 +252,40 @@ template <class Value> class [[nodiscard]] result {
   template <class Fn> auto transform(Fn&& f) && { return map(std::move(*this), std::forward<Fn>(f)); }
   /// f(error), which returns a result of the same type; the value goes through.
   template <class Fn> result or_else(Fn&& f) const& {
-    return value_ ? *this : std::invoke(std::forward<Fn>(f), error_);
+    return has_value_ ? *this : std::invoke(std::forward<Fn>(f), error_);
   }
   template <class Fn> result or_else(Fn&& f) && {
-    return value_ ? std::move(*this) : std::invoke(std::forward<Fn>(f), std::move(error_));
+    return has_value_ ? std::move(*this) : std::invoke(std::forward<Fn>(f), std::move(error_));
   }
 
  private:
   template <class Self, class Fn> static auto then(Self&& self, Fn&& f) {
-    using next = std::remove_cvref_t<decltype(std::invoke(std::forward<Fn>(f), *std::forward<Self>(self).value_))>;
-    if (!self.value_) return next(std::forward<Self>(self).error_);
-    return std::invoke(std::forward<Fn>(f), *std::forward<Self>(self).value_);
+    using next = std::remove_cvref_t<decltype(std::invoke(std::forward<Fn>(f), std::forward<Self>(self).value_))>;
+    if (!self.has_value_) return next(std::forward<Self>(self).error_);
+    return std::invoke(std::forward<Fn>(f), std::forward<Self>(self).value_);
   }
   template <class Self, class Fn> static auto map(Self&& self, Fn&& f) {
-    using mapped = std::remove_cv_t<decltype(std::invoke(std::forward<Fn>(f), *std::forward<Self>(self).value_))>;
-    if (!self.value_) return result<mapped>(std::forward<Self>(self).error_);
+    using mapped = std::remove_cv_t<decltype(std::invoke(std::forward<Fn>(f), std::forward<Self>(self).value_))>;
+    if (!self.has_value_) return result<mapped>(std::forward<Self>(self).error_);
     if constexpr (std::is_void_v<mapped>) {
-      return std::invoke(std::forward<Fn>(f), *std::forward<Self>(self).value_), result<mapped>();
+      return std::invoke(std::forward<Fn>(f), std::forward<Self>(self).value_), result<mapped>();
     } else {
-      return result<mapped>(std::invoke(std::forward<Fn>(f), *std::forward<Self>(self).value_));
+      return result<mapped>(std::invoke(std::forward<Fn>(f), std::forward<Self>(self).value_));
     }
   }
 
-  std::optional<Value> value_{};
+  template <class Other> void put(Other&& value) {
+    std::construct_at(std::addressof(value_), std::forward<Other>(value));
+    has_value_ = true;
+  }
+  void drop() noexcept {
+    if (std::exchange(has_value_, false)) std::destroy_at(std::addressof(value_));
+  }
+
+  union {
+    Value value_;  // a std::optional's 30 functions, for each type, would make a unit that calls compile longer
+  };
+  bool has_value_ = false;
   nango::error error_{};
 };
 
@@ -781,6 +809,8 @@ using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 inline constexpr time_point never = (time_point::max)();
 inline constexpr time_point long_ago = (time_point::min)();
+inline constexpr nanoseconds a_minute = std::chrono::minutes(1), an_hour = std::chrono::hours(1);
+inline constexpr nanoseconds a_year = std::chrono::hours(24 * 365);
 
 // --- Errors ---------------------------------------------------------------------------------------------------------
 
@@ -791,13 +821,25 @@ inline error unsent(errc code, std::string message) {
 inline error refuse(std::string message) { return unsent(errc::invalid_argument, std::move(message)); }
 
 inline bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-inline bool has_control(std::string_view text) noexcept { return std::any_of(text.begin(), text.end(), is_control); }
+// Not std::all_of: it would be compiled anew, ten functions deep, for each kind of character.
+inline bool each_is(std::string_view text, bool (*kind)(char)) {
+  for (const char c : text) {
+    if (!kind(c)) return false;
+  }
+  return true;
+}
+inline bool has_control(std::string_view text) noexcept {
+  for (const char c : text) {
+    if (is_control(c)) return true;
+  }
+  return false;
+}
 // What a header can carry: no control characters, and no space at the ends, which is not of a value.
 inline bool is_field_value(std::string_view text) noexcept {
   return !has_control(text) && !text.starts_with(' ') && !text.ends_with(' ');
 }
 inline std::string one_line(std::string text) {
-  std::replace_if(text.begin(), text.end(), is_control, ' ');
+  for (char& c : text) c = is_control(c) ? ' ' : c;
   return text;
 }
 
@@ -816,18 +858,18 @@ inline void raise(const error& e) {
 #endif
 }
 
-// Runs f; what it threw, if that was a std::exception.
-template <class Fn> std::optional<std::string> caught(Fn&& f) {
+// Runs f; what it threw, if that was a std::exception, else nothing.
+template <class Fn> std::string caught(const Fn& f) {
 #ifdef NANGO_DETAIL_EXCEPTIONS
   try {
     f();
   } catch (const std::exception& e) {
-    return e.what();
+    return *e.what() != '\0' ? e.what() : "an exception without words";
   }
 #else
   f();
 #endif
-  return std::nullopt;
+  return {};
 }
 
 struct errc_entry {
@@ -850,8 +892,10 @@ inline constexpr std::array errc_table{
     errc_entry{errc::timed_out, "timed_out", "the deadline passed"},
     errc_entry{errc::canceled, "canceled", "the call was canceled"}};
 inline errc_entry errc_info(errc code) noexcept {
-  const auto found = std::find_if(errc_table.begin(), errc_table.end(), [&](const auto& e) { return e.code == code; });
-  return found != errc_table.end() ? *found : errc_entry{code, "unknown", "unknown error"};
+  for (const auto& entry : errc_table) {
+    if (entry.code == code) return entry;
+  }
+  return {code, "unknown", "unknown error"};
 }
 
 class error_category final : public std::error_category {
@@ -881,13 +925,15 @@ class secrets {
   // A short secret is not searched for: it would garble what a server says. The longest comes first, since it may
   // contain another.
   void add(std::string secret) {
-    const auto is_shorter = [&](const std::string& other) { return other.size() < secret.size(); };
     if (secret.size() < 8) return;
-    secrets_.insert(std::find_if(secrets_.begin(), secrets_.end(), is_shorter), std::move(secret));
+    for (auto& place : secrets_) {
+      if (place.size() < secret.size()) place.swap(secret);
+    }
   }
   void scrub(std::string& text) const {
     constexpr std::string_view mask = "***";
     for (const auto& secret : secrets_) {
+      if (secret.empty()) return;
       for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at + mask.size())) {
         text.replace(at, secret.size(), mask);
       }
@@ -903,6 +949,7 @@ class secrets {
   std::size_t cut_part(std::string_view text) const {
     std::size_t part = 0, whole = 0;
     for (const std::string_view secret : secrets_) {
+      if (secret.empty()) break;
       if (text.ends_with(secret)) whole = (std::max)(whole, secret.size());
       for (auto length = secret.size() - 1; length > part; --length) {
         if (text.ends_with(secret.substr(0, length))) part = length;
@@ -911,14 +958,14 @@ class secrets {
     return part > whole ? part : 0;
   }
 
-  std::vector<std::string> secrets_{};
+  std::array<std::string, 3> secrets_{};  // the key, the proxy's password as it is and as it was given
 };
 
 // --- Time that does not overflow ------------------------------------------------------------------------------------
 
 inline time_point after(time_point t, nanoseconds d) noexcept { return d > never - t ? never : t + d; }
-template <class Rep, class Period> time_point after(time_point t, std::chrono::duration<Rep, Period> d) noexcept {
-  constexpr auto most = std::chrono::duration_cast<std::chrono::duration<Rep, Period>>((nanoseconds::max)());
+inline time_point after(time_point t, milliseconds d) noexcept {
+  constexpr auto most = std::chrono::duration_cast<milliseconds>((nanoseconds::max)());
   return d >= most ? never : after(t, nanoseconds(d));
 }
 inline nanoseconds times(nanoseconds d, std::size_t n) noexcept {
@@ -945,12 +992,12 @@ template <class Clock> bool sleep_until(time_point t, const cancel_token& cancel
 
 // --- Rate limiter ---------------------------------------------------------------------------------------------------
 
-inline std::optional<std::string> problem_of(const rate& r) {
+inline std::string problem_of(const rate& r) {
   if (r.requests == 0) return "rate.requests must be at least 1; to lift the limit use nango::unlimited";
   if (r.requests > (std::numeric_limits<std::uint32_t>::max)()) return "rate.requests must be below 2^32";
   if (r.per <= nanoseconds::zero()) return "rate.per must be more than 0";
   if (r.linger < nanoseconds::zero()) return "rate.linger must not be negative";
-  return std::nullopt;
+  return {};
 }
 
 // A caller in the line for one key.
@@ -1015,7 +1062,7 @@ class limiter_window {
   }
 
   void hold(time_point now, time_point until) noexcept {
-    not_before_ = (std::max)(not_before_, (std::min)(until, after(now, std::chrono::minutes(5))));
+    not_before_ = (std::max)(not_before_, (std::min)(until, after(now, 5 * a_minute)));
   }
 
   // Nothing of it matters any more.
@@ -1102,16 +1149,15 @@ template <class Clock> class limiter {
   rate limits;
 
   explicit limiter(rate r) : limits(r) {
-    constexpr nanoseconds year = std::chrono::hours(24 * 365);
-    limits.per = (std::min)(limits.per, year);
-    limits.linger = (std::min)(limits.linger, year);
+    limits.per = (std::min)(limits.per, a_year);
+    limits.linger = (std::min)(limits.linger, a_year);
     for (std::size_t i = 0; i < shards_.size(); ++i) shards_[i] = std::make_shared<limiter_shard>(limits, i);
   }
 
   using permit = typename basic_sliding_window<Clock>::permit;
 
   result<permit> acquire(std::string_view key, time_point deadline, const cancel_token& cancel) {
-    if (auto problem = problem_of(limits)) return refuse(*std::move(problem));
+    if (auto problem = problem_of(limits); !problem.empty()) return refuse(std::move(problem));
     if (cancel.canceled()) return unsent(errc::canceled, "canceled before a permit was asked for");
     const auto& shard = shard_of(key);
     std::unique_lock lock(shard->mutex);
@@ -1127,7 +1173,7 @@ template <class Clock> class limiter {
       e.retry_after = round_up(turn - now);
       return e;
     }
-    if (auto stopped = wait_in_line(lock, window, deadline, cancel)) return *std::move(stopped);
+    if (auto waited = wait_in_line(lock, window, deadline, cancel); !waited) return std::move(waited).error();
     return permit({shard, &window});
   }
 
@@ -1153,9 +1199,9 @@ template <class Clock> class limiter {
   }
 
  private:
-  // Waits until a permit has begun (nothing returned) or the wait is over.
-  std::optional<error> wait_in_line(std::unique_lock<std::mutex>& lock, limiter_window& window, time_point deadline,
-                                    const cancel_token& cancel) {
+  // Waits until a permit has begun or the wait is over.
+  result<void> wait_in_line(std::unique_lock<std::mutex>& lock, limiter_window& window, time_point deadline,
+                            const cancel_token& cancel) {
     limiter_waiter self;
     window.enter_line(self);
     auto now = Clock::now();
@@ -1170,7 +1216,7 @@ template <class Clock> class limiter {
     if (cancel.canceled()) return unsent(errc::canceled, "canceled while waiting for the rate limiter");
     if (turn > now) return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
     window.begin(limits, now, true);
-    return std::nullopt;
+    return {};
   }
 
   const std::shared_ptr<limiter_shard>& shard_of(std::string_view key) const noexcept {
@@ -1196,16 +1242,22 @@ inline bool is_alpha(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= '
 inline bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 inline bool is_one_of(char c, std::string_view set) noexcept { return set.find(c) != std::string_view::npos; }
 inline char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+inline std::string lowered(std::string text) {
+  for (char& c : text) c = lower(c);
+  return text;
+}
 inline int hex_value(char c) noexcept {
   if (is_digit(c)) return c - '0';
   return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
 }
 inline bool equal_names(std::string_view a, std::string_view b) noexcept {  // ASCII, whatever the case
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
+  std::size_t same = 0;
+  while (same < a.size() && same < b.size() && lower(a[same]) == lower(b[same])) ++same;
+  return same == a.size() && same == b.size();
 }
-template <class Integer>
-std::optional<Integer> parse_integer(std::string_view text) noexcept {  // the whole text, in decimal
-  Integer value{};
+// The whole text, in decimal.
+inline std::optional<std::uint64_t> parse_number(std::string_view text) noexcept {
+  std::uint64_t value = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failure != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
@@ -1240,7 +1292,7 @@ inline std::string unescape(std::string_view text) {
   return plain;
 }
 
-inline std::optional<std::string> problem_of_path(std::string_view path) {
+inline std::string problem_of_path(std::string_view path) {
   if (path.starts_with('/')) path.remove_prefix(1);
   if (path.empty()) return "the path is empty; give one below the base URL, such as \"crm/contacts\"";
   if (has_control(path)) return "the path has control characters; percent-encode them with nango::path()";
@@ -1251,7 +1303,7 @@ inline std::optional<std::string> problem_of_path(std::string_view path) {
   const auto in_scheme = [](char c) { return is_alpha(c) || is_digit(c) || is_one_of(c, "+-."); };
   const bool is_web = scheme.size() < path.size() && (equal_names(scheme, "http") || equal_names(scheme, "https"));
   const bool has_slash = path.substr(scheme.size()).starts_with(":/");
-  if (is_web || (has_slash && std::all_of(scheme.begin(), scheme.end(), in_scheme))) {
+  if (is_web || (has_slash && each_is(scheme, in_scheme))) {
     return "the path is a whole URL; give it relative to client_options::base_url, such as \"crm/contacts\"";
   }
   for (bool more = true; more;) {
@@ -1262,16 +1314,16 @@ inline std::optional<std::string> problem_of_path(std::string_view path) {
     more = segment.size() < path.size();
     if (more) path.remove_prefix(segment.size() + 1);
   }
-  return std::nullopt;
+  return {};
 }
 
 inline bool is_host(std::string_view host, bool bracketed) noexcept {
-  const auto allowed = [&](char c) {
-    return bracketed ? hex_value(c) >= 0 || is_one_of(c, ":.") : is_alpha(c) || is_digit(c) || is_one_of(c, "-._");
-  };
-  if (host.empty() || host.size() > 253 || !std::all_of(host.begin(), host.end(), allowed)) return false;
-  if (bracketed) return std::count(host.begin(), host.end(), ':') >= 2;
-  return host.front() != '.' && host.back() != '.' && host.find("..") == std::string_view::npos;
+  const auto of_address = [](char c) { return hex_value(c) >= 0 || is_one_of(c, ":."); };
+  const auto of_name = [](char c) { return is_alpha(c) || is_digit(c) || is_one_of(c, "-._"); };
+  if (host.empty() || host.size() > 253) return false;
+  if (bracketed) return each_is(host, of_address) && host.find(':') != host.rfind(':');
+  return each_is(host, of_name) && host.front() != '.' && host.back() != '.' &&
+         host.find("..") == std::string_view::npos;
 }
 
 inline bool is_loopback(const std::string& host) {
@@ -1290,8 +1342,8 @@ struct url_parts {
 
 inline result<url_parts> split_url(std::string_view url, const char* option) {
   const auto bad = [&](const char* what) { return refuse(std::string("client_options::") + option + ' ' + what); };
-  const auto is_odd = [](char c) { return c <= ' ' || c >= 0x7f; };
-  if (std::any_of(url.begin(), url.end(), is_odd)) {
+  const auto is_plain = [](char c) { return c > ' ' && c < 0x7f; };
+  if (!each_is(url, is_plain)) {
     return bad("has a space, a control character or one that is not ASCII; percent-encode it (a host: in punycode)");
   }
   url_parts parts{.scheme = url.substr(0, url.find("://"))};
@@ -1305,11 +1357,11 @@ inline result<url_parts> split_url(std::string_view url, const char* option) {
   const auto host = bracketed ? place.substr(1, place.find(']') - 1) : place.substr(0, place.find(':'));
   const auto port = place.substr((std::min)(host.size() + (bracketed ? 2 : 0), place.size()));
   if (!is_host(host, bracketed)) return bad("needs a host: a name, an IPv4 address, or an IPv6 address in brackets");
-  parts.host = host;
-  std::transform(parts.host.begin(), parts.host.end(), parts.host.begin(), lower);
+  parts.host = lowered(std::string(host));
   if (port.empty()) return parts;
-  parts.port = port.starts_with(':') ? parse_integer<int>(port.substr(1)).value_or(0) : 0;
-  if (parts.port < 1 || parts.port > 65'535) return bad("needs a port from 1 to 65535 after the host's colon");
+  const auto number = port.starts_with(':') ? parse_number(port.substr(1)).value_or(0) : 0;
+  if (number < 1 || number > 65'535) return bad("needs a port from 1 to 65535 after the host's colon");
+  parts.port = static_cast<int>(number);
   return parts;
 }
 
@@ -1334,7 +1386,8 @@ inline result<endpoint> parse_endpoint(std::string_view url, bool allow_plaintex
   if (!parts->user_info.empty()) return bad("must not have user info; the key goes into api_key");
   auto path = parts->path;
   if (path.ends_with('/')) path.remove_suffix(1);
-  if (const auto problem = path.empty() ? std::nullopt : problem_of_path(path)) return bad("is wrong: " + *problem);
+  const auto problem = path.empty() ? std::string() : problem_of_path(path);
+  if (!problem.empty()) return bad("is wrong: " + problem);
   const int usual_port = tls ? 443 : 80;
   endpoint base{.tls = tls, .host = std::move(parts->host), .port = parts->port != 0 ? parts->port : usual_port};
   base.authority = is_one_of(':', base.host) ? '[' + base.host + ']' : base.host;
@@ -1347,7 +1400,7 @@ inline result<endpoint> parse_endpoint(std::string_view url, bool allow_plaintex
 }
 
 inline result<std::string> build_url(const endpoint& base, std::string_view path, const query& parameters) {
-  if (auto problem = problem_of_path(path)) return refuse(*std::move(problem));
+  if (auto problem = problem_of_path(path); !problem.empty()) return refuse(std::move(problem));
   std::string url;
   auto size = base.origin.size() + base.prefix.size() + path.size();
   for (const auto& [name, value] : parameters) size += name.size() + value.size() + 2;
@@ -1383,20 +1436,25 @@ inline bool is_deeper_than(std::size_t most, std::string_view text) noexcept {
   return false;
 }
 
-// Nothing for what is no JSON. Deeper than 512 levels counts as none (to copy or dump such a value overflows the
+// Discarded: what is no JSON. Deeper than 512 levels counts as none (to copy or dump such a value overflows the
 // stack), and so does a NUL byte, which nlohmann/json takes for the end of the text.
-inline std::optional<json> parse_json(std::string_view text) {
+inline json parse_json(std::string_view text) {
   constexpr std::size_t most = 512;
-  if (is_one_of('\0', text) || (text.size() > 2 * most && is_deeper_than(most, text))) return std::nullopt;
-  auto value = json::parse(text.begin(), text.end(), nullptr, false);
-  if (value.is_discarded()) return std::nullopt;
-  return value;
+  if (is_one_of('\0', text) || (text.size() > 2 * most && is_deeper_than(most, text))) return json::value_t::discarded;
+  return json::parse(text.begin(), text.end(), nullptr, false);
+}
+
+// The text of that name in an object; null where there is none.
+inline std::string* find_text(json& object, const std::string& name) {
+  const auto found = object.find(name);
+  return found != object.end() ? found->get_ptr<std::string*>() : nullptr;
 }
 
 inline const std::string* find_header(std::span<const header> fields, std::string_view name) noexcept {
-  const auto is_it = [&](const header& field) { return equal_names(field.name, name); };
-  const auto found = std::find_if(fields.begin(), fields.end(), is_it);
-  return found != fields.end() ? &found->value : nullptr;
+  for (const auto& field : fields) {
+    if (equal_names(field.name, name)) return &field.value;
+  }
+  return nullptr;
 }
 
 // RFC 9110's three forms of a date.
@@ -1420,36 +1478,33 @@ inline std::optional<std::chrono::sys_seconds> parse_http_date(const std::string
   const auto date = std::chrono::year(year) / static_cast<int>(month / 3 + 1) / day;
   const bool is_time = hour >= 0 && hour < 24 && minute >= 0 && minute < 60 && second >= 0 && second <= 60;
   if (!date.ok() || !is_time) return std::nullopt;
-  return std::chrono::sys_days(date) + std::chrono::hours(hour) + std::chrono::minutes(minute) +
-         std::chrono::seconds(second);
+  return std::chrono::sys_days(date) + std::chrono::seconds((hour * 60 + minute) * 60 + second);
 }
 
 // Seconds or a date; at most a year. Nothing for what is neither.
 inline std::optional<milliseconds> retry_after(const http_response& answer) {
   const auto* field = find_header(answer.headers, "Retry-After");
   if (field == nullptr || field->empty()) return std::nullopt;
-  constexpr std::chrono::seconds most = std::chrono::hours(24 * 365);
-  if (std::all_of(field->begin(), field->end(), is_digit)) {
-    const auto value = parse_integer<std::int64_t>(*field);  // nothing: too large for 64 bits
-    return value && *value < most.count() ? std::chrono::seconds(*value) : most;
+  constexpr std::uint64_t most = 365 * 24 * 60 * 60;
+  if (each_is(*field, is_digit)) {
+    const auto value = parse_number(*field);  // nothing: too large for 64 bits
+    return std::chrono::seconds((std::min)(value.value_or(most), most));
   }
   const auto date = parse_http_date(*field);
   if (!date) return std::nullopt;
   const auto* sent = find_header(answer.headers, "Date");
   const auto here = sent != nullptr ? parse_http_date(*sent) : std::nullopt;
   const auto reference = here.value_or(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
-  return std::clamp<std::chrono::seconds>(*date - reference, std::chrono::seconds(0), most);
+  return std::clamp<std::chrono::seconds>(*date - reference, std::chrono::seconds(0), std::chrono::seconds(most));
 }
 
 // What the API says in an error envelope.
-inline error said_by_api(const json& envelope) {
-  error e{.code = errc::api_error, .type = envelope.at("error_type").get<std::string>()};
-  for (const auto code : {errc::params_error, errc::processing_error, errc::auth_error}) {
-    if (e.type == to_string(code)) e.code = code;
-  }
-  if (const auto text = envelope.find("error_msg"); text != envelope.end() && text->is_string()) {
-    e.message = one_line(text->get<std::string>());
-  }
+inline error said_by_api(std::string type, std::string* text) {
+  error e{.code = errc::api_error, .type = std::move(type)};
+  if (e.type == to_string(errc::params_error)) e.code = errc::params_error;
+  if (e.type == to_string(errc::processing_error)) e.code = errc::processing_error;
+  if (e.type == to_string(errc::auth_error)) e.code = errc::auth_error;
+  if (text != nullptr) e.message = one_line(std::move(*text));
   if (e.message.empty()) e.message = "the API gave no error_msg";
   return e;
 }
@@ -1484,7 +1539,7 @@ inline bool is_worth_another(const error& e) noexcept {
 
 inline bool is_token(std::string_view text) noexcept {  // RFC 9110
   const auto allowed = [](char c) { return is_alpha(c) || is_digit(c) || is_one_of(c, "!#$%&'*+-.^_`|~"); };
-  return !text.empty() && std::all_of(text.begin(), text.end(), allowed);
+  return !text.empty() && each_is(text, allowed);
 }
 
 // Where a proxy is, and as whom to speak to it.
@@ -1539,7 +1594,7 @@ inline result<endpoint> checked_base(const client_options& options) {
   if (options.retry.base_delay.count() < 0 || options.retry.max_delay.count() < 0) {
     return bad("retry.base_delay and retry.max_delay must not be negative");
   }
-  if (const auto problem = problem_of(options.rate)) return bad(*problem);
+  if (const auto problem = problem_of(options.rate); !problem.empty()) return bad(problem);
   if (options.max_response_bytes == 0) return bad("max_response_bytes must be at least 1");
   if (options.parse == nullptr) return bad("parse is null; leave it out for parse_envelope");
   auto base = parse_endpoint(options.base_url, options.allow_plaintext_loopback);
@@ -1550,15 +1605,15 @@ inline result<endpoint> checked_base(const client_options& options) {
   return base;
 }
 
-inline std::optional<std::string> problem_of_method(std::string_view method) {
-  if (!is_token(method) || std::any_of(method.begin(), method.end(), [](char c) { return c >= 'a' && c <= 'z'; })) {
+inline std::string problem_of_method(std::string_view method) {
+  if (!is_token(method) || !each_is(method, [](char c) { return c < 'a' || c > 'z'; })) {
     return "the method must be a token in upper case, such as \"GET\"";
   }
   if (method == "CONNECT") return "CONNECT makes tunnels; it is no request to the API";
-  return std::nullopt;
+  return {};
 }
 
-inline std::optional<std::string> problem_of_header(const header& field, bool of_identity) {
+inline std::string problem_of_header(const header& field, bool of_identity) {
   constexpr std::array<std::string_view, 9> own{"Authorization",     "Host",       "Content-Length", "Connection",
                                                 "Transfer-Encoding", "User-Agent", "Content-Type",   "Accept",
                                                 "X-User-Account"};
@@ -1567,19 +1622,20 @@ inline std::optional<std::string> problem_of_header(const header& field, bool of
     return "the header " + field.name + " has control characters or a space at an end of its value";
   }
   if (of_identity && equal_names(field.name, "X-User-Account")) {
-    if (!field.value.empty()) return std::nullopt;
+    if (!field.value.empty()) return {};
     return "the user token is empty; for calls without an end user use the client itself";
   }
-  const auto is_it = [&](std::string_view name) { return equal_names(field.name, name); };
-  if (std::none_of(own.begin(), own.end(), is_it)) return std::nullopt;
-  return "the header " + field.name + " is the client's own and cannot be given";
+  for (const auto name : own) {
+    if (equal_names(field.name, name)) return "the header " + field.name + " is the client's own and cannot be given";
+  }
+  return {};
 }
 
 // What all calls of a handle have in common.
 struct handle {
   nango::headers headers{};  // complete for a call without a body and extra headers
   std::string limit_key{};
-  std::optional<error> refused{};  // the identity is bad: what each call answers
+  std::string refused{};  // why each call is refused: the identity is bad
 };
 
 inline handle make_handle(const client_options& options, identity who) {
@@ -1590,7 +1646,7 @@ inline handle make_handle(const client_options& options, identity who) {
   made.headers.push_back({"Accept", "application/json"});
   made.headers.push_back({"User-Agent", agent + "nango.hpp/" NANGO_VERSION});
   for (auto& field : who.headers) {
-    if (auto problem = problem_of_header(field, true)) made.refused = refuse(*std::move(problem));
+    if (auto problem = problem_of_header(field, true); !problem.empty()) made.refused = std::move(problem);
     made.headers.push_back(std::move(field));
   }
   return made;
@@ -1608,11 +1664,11 @@ struct prepared {
 inline result<prepared> prepare(const handle& who, const endpoint& base, std::string_view method, std::string_view path,
                                 const query& parameters, std::string_view body, std::string_view content_type,
                                 const call_options& options) {
-  if (who.refused) return *who.refused;
-  if (auto problem = problem_of_method(method)) return refuse(*std::move(problem));
+  if (!who.refused.empty()) return refuse(who.refused);
+  if (auto problem = problem_of_method(method); !problem.empty()) return refuse(std::move(problem));
   if (options.timeout && options.timeout->count() <= 0) return refuse("call_options::timeout must be more than 0");
   for (const auto& field : options.headers) {
-    if (auto problem = problem_of_header(field, false)) return refuse(*std::move(problem));
+    if (auto problem = problem_of_header(field, false); !problem.empty()) return refuse(std::move(problem));
   }
   if (!body.empty() && (content_type.empty() || !is_field_value(content_type))) {
     return refuse("the content type of a body must not be empty, nor have control characters or a space at an end");
@@ -1622,8 +1678,8 @@ inline result<prepared> prepare(const handle& who, const endpoint& base, std::st
   prepared call{.method = method, .path = path, .body = body, .url = *std::move(url), .shared_headers = who.headers};
   if (options.headers.empty() && body.empty()) return call;
   call.own_headers.reserve(who.headers.size() + options.headers.size() + 1);
-  call.own_headers = who.headers;
-  call.own_headers.insert(call.own_headers.end(), options.headers.begin(), options.headers.end());
+  for (const auto& field : who.headers) call.own_headers.push_back(field);
+  for (const auto& field : options.headers) call.own_headers.push_back(field);
   if (!body.empty()) call.own_headers.push_back({"Content-Type", std::string(content_type)});
   return call;
 }
@@ -1634,7 +1690,7 @@ template <class Body> result<std::string> dump(const Body& body) {
     const json& value = body;  // no copy of what is JSON already
     text = value.dump();
   });
-  if (failure) return refuse("the body cannot be sent as JSON: " + *failure);
+  if (!failure.empty()) return refuse("the body cannot be sent as JSON: " + failure);
   return text;
 }
 
@@ -1737,10 +1793,10 @@ template <class Backend, class Limiter> class client_core {
     } else {
       std::optional<Value> value;
       const auto failure = caught([&] { value.emplace(answer->result.template get<Value>()); });
-      if (!failure) return *std::move(value);
+      if (failure.empty()) return *std::move(value);
       return finished({.code = errc::decode_error,
                        .http_status = answer->http_status,
-                       .message = "the result is not of the type asked for: " + *failure,
+                       .message = "the result is not of the type asked for: " + failure,
                        .attempts = answer->attempts});
     }
   }
@@ -1753,9 +1809,11 @@ template <class Backend, class Limiter> class client_core {
     error so_far{.may_have_executed = false};
     for (int number = 1;; ++number) {
       attempt seen{.method = call.method, .path = call.path, .number = number};
-      auto turn = take_turn(who, deadline, options.cancel, seen);
-      if (!turn) return finished(without_turn(std::move(turn).error(), std::move(so_far)));
-      auto outcome = attempt_once<Answer>(call, options, deadline, *std::move(turn), interpret, seen);
+      std::optional<permit> turn;  // none where nothing is limited
+      if (auto taken = take_turn(who, deadline, options.cancel, turn, seen); !taken) {
+        return finished(without_turn(std::move(taken).error(), std::move(so_far)));
+      }
+      auto outcome = attempt_once<Answer>(call, options, deadline, turn, interpret, seen);
       if (!outcome) {
         if (seen.http_status == 429 && outcome.error().code == errc::rate_limited) heed(who, outcome.error());
         outcome.error().attempts = number;
@@ -1774,17 +1832,17 @@ template <class Backend, class Limiter> class client_core {
     }
   }
 
-  // A permit, or none where nothing is limited.
-  result<std::optional<permit>> take_turn(const handle& who, time_point deadline, const cancel_token& cancel,
-                                          attempt& seen) {
+  result<void> take_turn(const handle& who, time_point deadline, const cancel_token& cancel,
+                         std::optional<permit>& turn, attempt& seen) {
     if (cancel.canceled()) return unsent(errc::canceled, "canceled before it was sent");
-    if (who.limit_key.empty()) return std::optional<permit>();
+    if (who.limit_key.empty()) return {};
     const auto asked = clock::now();
-    auto turn = limiter_.acquire(who.limit_key, deadline, cancel);
+    auto given = limiter_.acquire(who.limit_key, deadline, cancel);
     const auto now = clock::now();
     seen.waited = now - asked;
-    if (!turn) return std::move(turn).error();
-    if (now < deadline) return std::optional<permit>(*std::move(turn));
+    if (!given) return std::move(given).error();
+    turn.emplace(*std::move(given));
+    if (now < deadline) return {};
     turn->answered();
     return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
   }
@@ -1792,7 +1850,7 @@ template <class Backend, class Limiter> class client_core {
   // Sends once and reads the answer. The permit ends here, before anybody hears of the outcome.
   template <class Answer, class Interpret>
   result<Answer> attempt_once(const prepared& call, const call_options& options, time_point deadline,
-                              std::optional<permit> turn, const Interpret& interpret, attempt& seen) {
+                              std::optional<permit>& turn, const Interpret& interpret, attempt& seen) {
     const auto began = clock::now();
     if (options_.attempt_timeout.count() > 0) deadline = (std::min)(deadline, after(began, options_.attempt_timeout));
     const auto most = options_.max_response_bytes;
@@ -1959,21 +2017,6 @@ template <class Client> void leave_trust_to_openssl(Client& client) {
     client.enable_server_certificate_verification(false);
   }
 }
-struct store_deleter {
-  void operator()(X509_STORE* store) const noexcept { X509_STORE_free(store); }
-};
-using certificate_store = std::unique_ptr<X509_STORE, store_deleter>;
-
-// Loaded once for all connections of a backend: the system's take about 20 ms.
-inline result<certificate_store> load_authorities(const std::string& ca_file) {
-  certificate_store store(X509_STORE_new());
-  if (!store) return unsent(errc::tls_failed, "OpenSSL has no memory for a certificate store");
-  const bool loaded = ca_file.empty() ? X509_STORE_set_default_paths(store.get()) == 1
-                                      : X509_STORE_load_locations(store.get(), ca_file.c_str(), nullptr) == 1;
-  ERR_clear_error();
-  if (loaded || ca_file.empty()) return store;
-  return refuse("client_options::ca_file cannot be read or holds no certificate in PEM form: " + one_line(ca_file));
-}
 
 // One httplib client, which keeps one connection.
 struct connection {
@@ -2056,22 +2099,28 @@ template <class Client> class tunnel_client : public Client {
       head += byte;
     }
     if (!head.starts_with("HTTP/1.") || head[8] != ' ') return 0;
-    return parse_integer<int>(std::string_view(head).substr(9, head.find_first_of(" \r", 9) - 9)).value_or(0);
+    const auto status = parse_number(std::string_view(head).substr(9, head.find_first_of(" \r", 9) - 9)).value_or(0);
+    return status < 600 ? static_cast<int>(status) : 0;
   }
 
   const proxy_address& proxy_;
   connection& line_;
 };
 
-template <class Client>
-std::unique_ptr<Client> make_tls_client(const endpoint& base, const proxy_address& proxy, connection& line) {
-  if constexpr (!std::is_final_v<Client>) {
-    if (proxy.port != 0) return std::make_unique<tunnel_client<Client>>(base, proxy, line);  // 0.11.4
+// Owned by the line.
+template <class Client> Client& make_tls_client(const endpoint& base, const proxy_address& proxy, connection& line) {
+  if constexpr (!std::is_final_v<Client>) {  // 0.11.4
+    if (proxy.port != 0) {
+      auto* client = new tunnel_client<Client>(base, proxy, line);
+      line.client.reset(client);
+      return *client;
+    }
   }
-  auto client = std::make_unique<Client>(base.host, base.port);
+  auto* client = new Client(base.host, base.port);
+  line.client.reset(client);
   if (proxy.port != 0) client->set_proxy(proxy.host, proxy.port);
   if (!proxy.user.empty()) client->set_proxy_basic_auth(proxy.user, proxy.password);
-  return client;
+  return *client;
 }
 
 // 0.53.1 sends a request again when the connection turns out closed, adds `Expect: 100-continue` to a body of 1 KiB
@@ -2112,17 +2161,17 @@ template <class Client> bool is_chunk_closed(SSL* ssl) {
   return std::string_view(next) == "\r\n";
 }
 
+// Connections go from list to list and stay in their place of memory.
+using connections = std::list<connection>;
+
 // The idle connections, and the one thread that ends what takes too long.
 class httplib_pool {
  public:
   const endpoint base;
   const proxy_address proxy;
 
-  httplib_pool(endpoint base_, proxy_address proxy_, milliseconds connect_timeout, certificate_store authorities)
-      : base(std::move(base_)),
-        proxy(std::move(proxy_)),
-        connect_timeout_(connect_timeout),
-        authorities_(std::move(authorities)) {}
+  httplib_pool(endpoint base_, proxy_address proxy_, milliseconds connect_timeout)
+      : base(std::move(base_)), proxy(std::move(proxy_)), connect_timeout_(connect_timeout) {}
   ~httplib_pool() {
     {
       const std::unique_lock lock(mutex_);
@@ -2132,40 +2181,49 @@ class httplib_pool {
     if (watchdog_.joinable()) watchdog_.join();
     const sigpipe_guard quiet;
     idle_.clear();
+    X509_STORE_free(authorities_);
   }
   httplib_pool(const httplib_pool&) = delete;
   httplib_pool& operator=(const httplib_pool&) = delete;
 
+  // Once for all connections: the system's take about 20 ms.
+  result<void> load_authorities(const std::string& ca_file) {
+    authorities_ = X509_STORE_new();
+    if (authorities_ == nullptr) return unsent(errc::tls_failed, "OpenSSL has no memory for a certificate store");
+    const bool loaded = ca_file.empty() ? X509_STORE_set_default_paths(authorities_) == 1
+                                        : X509_STORE_load_locations(authorities_, ca_file.c_str(), nullptr) == 1;
+    ERR_clear_error();
+    if (loaded || ca_file.empty()) return {};
+    return refuse("client_options::ca_file cannot be read or holds no certificate in PEM form: " + one_line(ca_file));
+  }
+
   // The connection that was used last and has nothing to say, or a new one.
-  std::unique_ptr<connection> take() {
-    for (;;) {
+  connections take() {
+    for (connections line;; line.clear()) {
       std::unique_lock lock(mutex_);
       if (idle_.empty()) break;
-      auto line = std::move(idle_.back());
-      idle_.pop_back();
+      line.splice(line.end(), idle_, idle_.begin());
       lock.unlock();
-      if (!is_stale(*line, steady_clock::now()) && line->reusable()) return line;
+      if (!is_stale(line.front(), steady_clock::now()) && line.front().reusable()) return line;
     }
     return connect();
   }
-  void give_back(std::unique_ptr<connection> line) {
-    std::unique_ptr<connection> oldest;  // destroyed after the lock is released
+  void give_back(connections line) {
+    connections oldest;  // destroyed after the lock is released
     const std::unique_lock lock(mutex_);
-    line->idle_since = steady_clock::now();
-    wake_by(after(line->idle_since, max_idle_time));
-    idle_.push_back(std::move(line));
-    if (idle_.size() <= max_idle) return;
-    oldest = std::move(idle_.front());
-    idle_.erase(idle_.begin());
+    line.front().idle_since = steady_clock::now();
+    wake_by(after(line.front().idle_since, max_idle_time));
+    idle_.splice(idle_.begin(), line);
+    if (idle_.size() > max_idle) oldest.splice(oldest.end(), idle_, --idle_.end());
   }
 
   // From before a request until after it the connection is watched.
-  void start(connection& line, const http_request& request) {
+  void start(connections& taken, const http_request& request) {
+    auto& line = taken.front();
     const auto now = steady_clock::now();
     // With TLS the watchdog ends a connect, and the handshake tells when it is over. Without, httplib has to end it.
     const bool connecting = base.tls && line.client->is_socket_open() == 0;
-    const auto patience =
-        std::clamp(round_up(request.deadline - now), milliseconds(1), milliseconds(std::chrono::hours(24)));
+    const auto patience = (std::max)(round_up((std::min)(request.deadline - now, 24 * an_hour)), milliseconds(1));
     line.client->set_connection_timeout(base.tls ? patience : (std::min)(patience, connect_timeout_));
     line.client->set_read_timeout(patience);
     line.client->set_write_timeout(patience);
@@ -2175,13 +2233,13 @@ class httplib_pool {
     line.cancel = request.cancel;
     line.limit = connecting ? (std::min)(request.deadline, after(now, connect_timeout_)) : request.deadline;
     if (!watchdog_.joinable()) watchdog_ = std::thread([this] { keep_watch(); });
-    watched_.push_back(&line);
+    watched_.splice(watched_.end(), taken);
     wake_by((std::min)(line.limit, next_look(now, line.cancel)));
   }
-  void stop(connection& line) noexcept {
+  void stop(connections& taken, connections::iterator line) noexcept {
     const std::unique_lock lock(mutex_);
-    watched_.erase(std::remove(watched_.begin(), watched_.end(), &line), watched_.end());
-    line.cancel = {};
+    taken.splice(taken.end(), watched_, line);
+    line->cancel = {};
   }
   connection::ending ended(const connection& line) {
     const std::unique_lock lock(mutex_);
@@ -2191,30 +2249,30 @@ class httplib_pool {
  private:
   static constexpr std::size_t max_overhead = std::size_t{24} << 10;  // a handshake, a head
   static constexpr std::size_t max_idle = 64;
-  static constexpr std::chrono::seconds max_idle_time{50};  // the hosted server closes after 61 s
+  static constexpr nanoseconds max_idle_time = std::chrono::seconds(50);  // the hosted server closes after 61 s
   static bool is_stale(const connection& line, time_point now) noexcept {
     return after(line.idle_since, max_idle_time) <= now;
   }
 
   // A client for one connection, which httplib makes when it first sends.
-  std::unique_ptr<connection> connect() {
-    auto line = std::make_unique<connection>();
+  connections connect() {
+    connections made(1);
+    auto& line = made.front();
     if (base.tls) {
-      auto secured = make_tls_client<httplib::SSLClient>(base, proxy, *line);
-      if (secured->is_valid()) secure(*line, tls_context(*secured));
-      leave_trust_to_openssl(*secured);
-      line->client = std::move(secured);
+      auto& secured = make_tls_client<httplib::SSLClient>(base, proxy, line);
+      if (secured.is_valid()) secure(line, tls_context(secured));
+      leave_trust_to_openssl(secured);
     } else {
-      line->client = std::make_unique<httplib::ClientImpl>(base.host, base.port);
+      line.client.reset(new httplib::ClientImpl(base.host, base.port));
     }
-    auto& http = *line->client;
-    http.set_socket_options([this, &on = *line](socket_t fd) { on_socket(on, fd); });
+    auto& http = *line.client;
+    http.set_socket_options([this, &line](socket_t fd) { on_socket(line, fd); });
     http.set_tcp_nodelay(true);  // or a POST takes 40 ms more
     http.set_keep_alive(true);
     http.set_follow_location(false);
     http.set_decompress(false);  // a truncated gzip stream would pass for a whole one
     send_target_as_it_is(http);
-    return line;
+    return made;
   }
 
   void secure(connection& line, SSL_CTX* context) {
@@ -2227,7 +2285,7 @@ class httplib_pool {
                                     X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     const bool pinned = X509_VERIFY_PARAM_set1_ip_asc(parameters, base.host.c_str()) == 1 ||
                         X509_VERIFY_PARAM_set1_host(parameters, base.host.c_str(), 0) == 1;
-    if (pinned) SSL_CTX_set1_cert_store(context, authorities_.get());  // else (no memory) nobody is trusted
+    if (pinned) SSL_CTX_set1_cert_store(context, authorities_);  // else (no memory) nobody is trusted
     static const int slot = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
     line.pool = this;
     SSL_CTX_set_ex_data(context, slot, &line);
@@ -2306,26 +2364,26 @@ class httplib_pool {
     std::unique_lock lock(mutex_);
     while (!stopping_) {
       const auto now = steady_clock::now();
-      if (!idle_.empty() && is_stale(*idle_.front(), now)) {
-        auto stale = std::move(idle_.front());
-        idle_.erase(idle_.begin());
+      if (!idle_.empty() && is_stale(idle_.back(), now)) {
+        connections stale;
+        stale.splice(stale.end(), idle_, --idle_.end());
         lock.unlock();
-        stale.reset();  // SIGPIPE is blocked in this thread
+        stale.clear();  // SIGPIPE is blocked in this thread
         lock.lock();
         continue;
       }
-      wakes_at_ = idle_.empty() ? never : after(idle_.front()->idle_since, max_idle_time);
-      for (auto* line : watched_) wakes_at_ = (std::min)(wakes_at_, line->watch(now));
+      wakes_at_ = idle_.empty() ? never : after(idle_.back().idle_since, max_idle_time);
+      for (auto& line : watched_) wakes_at_ = (std::min)(wakes_at_, line.watch(now));
       steady_clock::wait_until(wake_, lock, wakes_at_);
     }
   }
 
   const milliseconds connect_timeout_;
-  const certificate_store authorities_;
+  X509_STORE* authorities_ = nullptr;
   std::mutex mutex_{};
   std::condition_variable wake_{};
-  std::vector<std::unique_ptr<connection>> idle_{};  // the last one in is the first one out
-  std::vector<connection*> watched_{};
+  connections idle_{};  // the one used last in front
+  connections watched_{};
   time_point wakes_at_ = never;
   bool stopping_ = false;
   std::thread watchdog_{};
@@ -2334,15 +2392,16 @@ class httplib_pool {
 // One request on one connection.
 class httplib_exchange {
  public:
-  httplib_exchange(httplib_pool& pool, connection& line, const http_request& request)
-      : pool_(pool), line_(line), request_(request) {
+  // Takes `line`, a list of one, and gives it back in the end.
+  httplib_exchange(httplib_pool& pool, connections& line, const http_request& request)
+      : pool_(pool), taken_(line), place_(line.begin()), line_(line.front()), request_(request) {
     line_.overhead = 0;
-    pool_.start(line_, request_);
+    pool_.start(taken_, request_);
     ERR_clear_error();  // SSL_get_error would take what other code left there for its own
   }
   ~httplib_exchange() {
     ERR_clear_error();
-    pool_.stop(line_);
+    pool_.stop(taken_, place_);
   }
   httplib_exchange(const httplib_exchange&) = delete;
   httplib_exchange& operator=(const httplib_exchange&) = delete;
@@ -2393,11 +2452,11 @@ class httplib_exchange {
     if (!inspect(head) || !inspect_framing(head)) return false;
     bodiless_ = head.status == 304;  // 0.11.4 would read until the peer closes
     if (bodiless_) return false;
-    const auto length = parse_integer<std::uint64_t>(head.get_header_value("Content-Length")).value_or(0);
+    const auto length = parse_number(head.get_header_value("Content-Length")).value_or(0);
     if (length > request_.max_response_bytes) return fail(fault::too_large);
     const auto at_once = (std::min)(length, std::uint64_t{64} << 20);  // it may be a lie
     const auto failure = caught([&] { body_.reserve(static_cast<std::size_t>(at_once)); });
-    return !failure || fail(fault::too_large);  // for the memory
+    return failure.empty() || fail(fault::too_large);  // for the memory
   }
 
   // Must not throw: httplib would not clean up.
@@ -2405,7 +2464,7 @@ class httplib_exchange {
     line_.overhead = 0;
     if (size > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
     const auto failure = caught([&] { body_.append(data, size); });
-    return !failure || fail(fault::too_large);  // for the memory
+    return failure.empty() || fail(fault::too_large);  // for the memory
   }
 
   // Of a chunk so much is still to come.
@@ -2436,8 +2495,8 @@ class httplib_exchange {
       return fail(fault::malformed, "unknown transfer encoding");
     const auto [first, last] = head.headers.equal_range("Content-Length");
     for (auto it = first; it != last; ++it) {
-      const bool is_number = std::all_of(it->second.begin(), it->second.end(), is_digit);
-      if (it->second != first->second || !is_number || !parse_integer<std::uint64_t>(it->second) || chunked_) {
+      const bool is_number = each_is(it->second, is_digit);
+      if (it->second != first->second || !is_number || !parse_number(it->second) || chunked_) {
         return fail(fault::malformed, "the answer's length is not clear");
       }
     }
@@ -2458,8 +2517,7 @@ class httplib_exchange {
   }
 
   http_response answer(const httplib::Response& head) {
-    auto closes = head.get_header_value("Connection");  // 0.11.4 knows "close" alone, in lower case
-    std::transform(closes.begin(), closes.end(), closes.begin(), lower);
+    const auto closes = lowered(head.get_header_value("Connection"));  // 0.11.4 knows "close" alone, in lower case
     const bool framed = has_body(head) ? is_framed(head) : request_.method != "HEAD" && !bodiless_ && !is_framed(head);
     ended_cleanly_ = framed && head.version == "HTTP/1.1" && closes.find("close") == std::string::npos;
     http_response out{.status = head.status, .body = std::move(body_)};
@@ -2512,6 +2570,8 @@ class httplib_exchange {
   }
 
   httplib_pool& pool_;
+  connections& taken_;
+  const connections::iterator place_;
   connection& line_;
   const http_request& request_;
   std::string body_{};
@@ -2556,7 +2616,7 @@ inline result<http_response> any_backend::send(const http_request& request) {
 inline bool steady_clock::wait_until(std::condition_variable& wake, std::unique_lock<std::mutex>& lock,
                                      std::chrono::steady_clock::time_point t) {
   // An hour at a time: some libraries compute with the distance to t, which may be max().
-  wake.wait_until(lock, (std::min)(t, detail::after(now(), std::chrono::hours(1))));
+  wake.wait_until(lock, (std::min)(t, detail::after(now(), detail::an_hour)));
   return now() < t;
 }
 
@@ -2590,19 +2650,16 @@ inline result<response> parse_envelope(http_response answer) {
     return response{.http_status = status, .headers = std::move(answer.headers)};
   }
   auto envelope = detail::parse_json(answer.body);
-  const auto is = [&](const char* word) {
-    if (!envelope || !envelope->is_object()) return false;
-    const auto found = envelope->find("status");
-    return found != envelope->end() && found->is_string() && found->get_ref<const std::string&>() == word;
-  };
-  const bool ok = is("ok");
+  const auto* said = detail::find_text(envelope, "status");
+  const bool ok = said != nullptr && *said == "ok";
   if (ok && detail::is_success(status)) {
     response r{.http_status = status, .headers = std::move(answer.headers)};
-    if (const auto found = envelope->find("result"); found != envelope->end()) r.result = std::move(*found);
+    if (const auto found = envelope.find(std::string("result")); found != envelope.end()) r.result = std::move(*found);
     return r;
   }
-  const bool explained = is("error") && envelope->contains("error_type") && envelope->at("error_type").is_string();
-  auto e = explained ? detail::said_by_api(*envelope)
+  auto* type = said != nullptr && *said == "error" ? detail::find_text(envelope, "error_type") : nullptr;
+  const bool explained = type != nullptr;
+  auto e = explained ? detail::said_by_api(std::move(*type), detail::find_text(envelope, "error_msg"))
                      : detail::without_envelope(status, ok ? std::string() : std::move(answer.body));
   if (ok) e = {.code = errc::malformed_response, .message = "the envelope says ok, the status does not"};
   if (status == 429) {
@@ -2637,10 +2694,10 @@ inline std::optional<std::chrono::milliseconds> next_delay(const error& e, std::
 inline result<httplib_backend> httplib_backend::create(const client_options& options) {
   auto base = detail::checked_base(options);
   if (!base) return std::move(base).error();
-  auto authorities = detail::load_authorities(options.ca_file);
-  if (!authorities) return std::move(authorities).error();
-  return httplib_backend(std::make_shared<detail::httplib_pool>(*std::move(base), *detail::parse_proxy(options.proxy),
-                                                                options.connect_timeout, *std::move(authorities)));
+  auto pool = std::make_shared<detail::httplib_pool>(*std::move(base), *detail::parse_proxy(options.proxy),
+                                                     options.connect_timeout);
+  if (auto loaded = pool->load_authorities(options.ca_file); !loaded) return std::move(loaded).error();
+  return httplib_backend(std::move(pool));
 }
 
 inline result<http_response> httplib_backend::send(const http_request& request) {
@@ -2653,21 +2710,21 @@ inline result<http_response> httplib_backend::send(const http_request& request) 
     return detail::unsent(errc::timed_out, "the deadline passed before it was sent");
   }
   const detail::sigpipe_guard quiet;
-  std::unique_ptr<detail::connection> line;
-  std::optional<result<http_response>> outcome;
+  detail::connections line;  // a list of one
+  result<http_response> outcome = http_response();
   bool begun = false, keep = false;
   const auto failure = detail::caught([&] {
     line = pool_->take();
-    detail::httplib_exchange exchange(*pool_, *line, request);
+    detail::httplib_exchange exchange(*pool_, line, request);
     begun = true;
     outcome = exchange.run();
     keep = exchange.ended_cleanly();
   });
-  if (failure) {
-    return error{.code = errc::connection_failed, .message = "httplib failed: " + *failure, .may_have_executed = begun};
+  if (!failure.empty()) {
+    return error{.code = errc::connection_failed, .message = "httplib failed: " + failure, .may_have_executed = begun};
   }
-  if (keep && line->reusable()) pool_->give_back(std::move(line));
-  return *std::move(outcome);
+  if (keep && line.front().reusable()) pool_->give_back(std::move(line));
+  return outcome;
 }
 #endif
 

@@ -1,0 +1,24 @@
+// A program of many units that compiles httplib once. backend.cpp makes the backend; the nine other units are compiled
+// with NANGO_NO_HTTPLIB, see it as a nango::any_backend, and need neither httplib's header nor OpenSSL's.
+#pragma once
+
+#include "nango.hpp"
+
+#include <ostream>
+
+// The program's own name for its client.
+using api_client = nango::basic_client<nango::any_backend>;
+extern template class nango::basic_client<nango::any_backend>;  // its code too is made in backend.cpp
+
+// backend.cpp: of the API where NANGO_API_KEY is set, else of a local server that it starts.
+api_client make_client();
+
+// One unit each. They print, and return what went wrong.
+nango::result<void> print_contacts(const api_client& user, std::ostream& out);
+nango::result<void> print_contact(const api_client& user, std::ostream& out);
+nango::result<void> print_accounts(const api_client& user, std::ostream& out);
+nango::result<void> print_account(const api_client& user, std::ostream& out);
+nango::result<void> print_opportunities(const api_client& user, std::ostream& out);
+nango::result<void> print_opportunity(const api_client& user, std::ostream& out);
+nango::result<void> print_search(const api_client& user, std::ostream& out);
+nango::result<void> print_totals(const api_client& user, std::ostream& out);
