@@ -136,8 +136,8 @@ inline namespace NANGO_DETAIL_VERSION {
 /// "unknown" for other numbers. The text is static.
 std::string_view to_string(errc code) noexcept;
 
-/// For std::error_code; the category's name is "nango". timed_out, invalid_argument and canceled equal
-/// std::errc's timed_out, invalid_argument and operation_canceled, connection_failed equals each of connection_refused,
+/// For std::error_code; the category's name is "nango". timed_out, invalid_argument and canceled equal the std::errc
+/// conditions timed_out, invalid_argument and operation_canceled, connection_failed equals each of connection_refused,
 /// connection_reset, connection_aborted, not_connected, host_unreachable and network_unreachable.
 std::error_code make_error_code(errc code) noexcept;
 
@@ -149,7 +149,7 @@ struct error {
   std::string message{};  ///< error_msg, or what happened here: one line, never empty, never a secret.
   std::optional<std::chrono::milliseconds> retry_after{};  ///< How long to wait, where the API or the limiter says so.
   int attempts = 0;                                        ///< Requests handed to the backend for this call.
-  bool may_have_executed = true;  ///< False only if the API certainly did not act on the request.
+  bool may_have_executed = true;  ///< False only if the API certainly did not act on the request, in any attempt.
   std::string body{};             ///< The answer's first 4 KiB where it was no envelope, else empty.
 };
 
@@ -587,10 +587,11 @@ struct response {
 };
 
 /// Reads the envelope {"status":"ok","result":...} or {"status":"error","error_type":...,"error_msg":...} (API
-/// basics). Never throws; reads nothing but its argument, aside from the system's clock for a Retry-After (RFC
-/// 9110) that is a date when the answer has no Date. Errors: by error_type params_error, processing_error, auth_error,
-/// else api_error; rate_limited for any 429; auth_error for a 401 without an envelope; unexpected_status for another
+/// basics). Never throws; reads nothing but its argument, aside from the system's clock for a Retry-After (RFC 9110)
+/// that is a date when the answer has no Date. Errors: by error_type params_error, processing_error, auth_error, else
+/// api_error; rate_limited for any 429; auth_error for a 401 without an envelope; unexpected_status for another
 /// status that is not 20x without one; malformed_response for a body that is no envelope, or contradicts its status.
+/// JSON of more than 512 levels is none.
 result<response> parse_envelope(http_response answer);
 
 // --------------------------------------------------------------------------------------------------------------------
@@ -651,8 +652,7 @@ struct client_options {
   std::string ca_file{};                  ///< PEM, instead of the system's authorities; empty: the system's.
   std::string proxy{};                    ///< "http://[user:pass@]host:port", for an https:// base URL; empty: none.
   bool allow_plaintext_loopback = false;  ///< http:// to 127.0.0.0/8, ::1 and localhost only.
-  result<response> (*parse)(http_response) =
-      &parse_envelope;  ///< What an answer means. Many threads may be in it at once.
+  result<response> (*parse)(http_response) = &parse_envelope;  ///< What an answer means; for many threads at once.
   /// Called after each attempt on the calling thread, outside every lock; many threads may be in it at once. What it
   /// throws ends the call.
   std::function<void(const attempt&)> on_attempt{};
@@ -666,7 +666,7 @@ struct call_options {
   bool (*is_answer)(const http_response&) = nullptr;   ///< send() only: true for a 429 that is not the API's own.
 };
 
-/// A JSON body. A text is none, since it would be sent as a JSON string:
+/// A JSON body. A text is none, since it would be sent as a JSON string: say json::parse(text) or json(text).
 template <class Body>
 concept json_body = std::constructible_from<json, const Body&> &&
                     (std::same_as<Body, json> || std::same_as<Body, std::nullptr_t> ||
