@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 the nango.hpp authors
-//
-// nango.hpp: a C++20 client for the Nango API in one header.
-//
-//   nango::client api{{.api_key = nango::env("NANGO_API_KEY")}};
-//   auto contacts = api.user(user_token).get("crm/contacts", {{"name", "Rolf"}});
-//   if (!contacts) std::cerr << contacts.error() << '\n';
-//
-// A call flows one way: Client (checks, URL, headers) -> Rate limiter (one permit for each attempt) -> HTTP seam
-// (a backend sends) -> Envelope (the answer becomes a result) -> Retries (again from the limiter, or out).
-// The sections follow that flow, first all public declarations, then `detail`, then the definitions in the same order:
-//
-//   Errors, HTTP seam, Rate limiter, Paths and queries, Envelope, Retries, Client, Default backend
-//
-// Needs nlohmann/json, and cpp-httplib with TLS unless NANGO_NO_HTTPLIB is defined.
+
+/// @file
+/// A C++20 client for the Nango API in one header.
+///
+///     nango::client api{{.api_key = nango::env("NANGO_API_KEY")}};
+///     auto contacts = api.user(user_token).get("crm/contacts", {{"name", "Rolf"}});
+///     if (!contacts) std::cerr << contacts.error() << '\n';
+///
+/// A call flows one way: Client (checks, URL, headers) -> Rate limiter (one permit for each attempt) -> HTTP seam
+/// (a backend sends) -> Envelope (the answer becomes a result) -> Retries (again from the limiter, or out).
+/// The sections follow that flow, first all public declarations, then `detail`, then the definitions in the same order:
+/// Errors, HTTP seam, Rate limiter, Paths and queries, Envelope, Retries, Client, Default backend.
+///
+/// Needs nlohmann/json, and cpp-httplib with TLS unless NANGO_NO_HTTPLIB is defined.
 
 #ifndef NANGO_HPP
 #define NANGO_HPP
 
-// This version, as numbers for #if and as a text.
+/// @{ This version, as numbers for `#if` and as a text.
 #define NANGO_VERSION_MAJOR 0
 #define NANGO_VERSION_MINOR 1
 #define NANGO_VERSION_PATCH 0
 #define NANGO_VERSION "0.1.0"
+/// @}
 
 #include <algorithm>           // min, max, find_if, upper_bound
 #include <array>               // the limiter's shards
@@ -88,8 +89,11 @@ and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
 #define NANGO_DETAIL_VERSION v0_1
 #endif
 
-/// Everything of this library. All functions may be called from many threads at once unless they say otherwise.
+/// Everything of this library. All functions may be called from many threads at once unless they say otherwise;
+/// values such as results and options may be read by many, or changed by one. Functions throw what they name, and
+/// std::bad_alloc. "API basics" is the page of that name in the API's documentation.
 namespace nango {
+/// The version: two of them in one process stay apart.
 inline namespace NANGO_DETAIL_VERSION {
 
 /// The JSON type of every result and body.
@@ -107,7 +111,7 @@ enum class errc : int {
   params_error = 1,          ///< PARAMS_ERROR: the parameters are wrong (API basics: HTTP 400).
   processing_error = 2,      ///< PROCESSING_ERROR: the API failed at the request (API basics: HTTP 500).
   auth_error = 3,            ///< AUTH_ERROR: missing or invalid API key or user token (API basics: HTTP 401).
-  api_error = 4,             ///< An error_type that this version does not know; see error::type.
+  api_error = 4,             ///< An `error_type` that this version does not know; see error::type.
   rate_limited = 5,          ///< HTTP 429, or the limiter when the wait would not fit the deadline.
   unexpected_status = 6,     ///< Not 20x, and no envelope says why: a gateway's page, a redirect.
   invalid_argument = 101,    ///< The call is wrong; nothing was sent.
@@ -123,17 +127,19 @@ enum class errc : int {
 }  // namespace NANGO_DETAIL_VERSION
 }  // namespace nango
 
+/// An errc becomes a std::error_code by itself.
 template <> struct std::is_error_code_enum<nango::errc> : std::true_type {};  // before anything asks
 
 namespace nango {
 inline namespace NANGO_DETAIL_VERSION {
 
-/// The API's three types in the API's spelling ("PARAMS_ERROR"), the rest as the enumerator's name ("timed_out").
+/// The API's three types in the API's spelling ("PARAMS_ERROR"), the rest as the enumerator's name ("timed_out"), and
+/// "unknown" for other numbers. The text is static.
 std::string_view to_string(errc code) noexcept;
 
-/// For std::error_code; the category's name is "nango". timed_out, canceled and invalid_argument equal the std::errc
-/// conditions of those names, connection_failed equals each of connection_refused, connection_reset,
-/// connection_aborted, not_connected, host_unreachable and network_unreachable.
+/// For std::error_code; the category's name is "nango". timed_out, invalid_argument and canceled equal the std::errc
+/// conditions timed_out, invalid_argument and operation_canceled, connection_failed equals each of connection_refused,
+/// connection_reset, connection_aborted, not_connected, host_unreachable and network_unreachable.
 std::error_code make_error_code(errc code) noexcept;
 
 /// All that is known of a failed call.
@@ -144,18 +150,19 @@ struct error {
   std::string message{};  ///< error_msg, or what happened here: one line, never empty, never a secret.
   std::optional<std::chrono::milliseconds> retry_after{};  ///< How long to wait, where the API or the limiter says so.
   int attempts = 0;                                        ///< Requests handed to the backend for this call.
-  bool may_have_executed = true;  ///< False only if the API certainly did not act on the request.
+  bool may_have_executed = true;  ///< False only if the API certainly did not act on the request, in any attempt.
   std::string body{};             ///< The answer's first 4 KiB where it was no envelope, else empty.
 };
 
-/// One line, such as `AUTH_ERROR (HTTP 401): the api key is unknown`.
+/// Prints one line, such as `AUTH_ERROR (HTTP 401): the api key is unknown`.
 std::ostream& operator<<(std::ostream& out, const error& e);
 
 /// What result::value() and the constructors of basic_client and httplib_backend throw; nothing else here throws it.
 class exception : public std::runtime_error {
  public:
+  /// Of an error, whose one line is what().
   explicit exception(nango::error e);
-  /// The error itself; what() is its one line.
+  /// The error; it lives as long as a copy of the exception.
   const nango::error& error() const noexcept { return *error_; }
 
  private:
@@ -182,16 +189,17 @@ class httplib_pool;
 
 /// A value or an error: the part of std::expected<Value, error> that people use, under the same names. Where
 /// std::expected is undefined (`*r` without a value), the program is aborted. On rvalues `*`, value() and error() give
-/// values, so that `for (auto& c : *api.get("x"))` does not dangle. Not to be changed by several threads at once.
+/// values, so that `for (auto& c : *api.get("x"))` does not dangle.
 template <class Value> class [[nodiscard]] result {
   static_assert(!std::same_as<Value, nango::error> && !std::same_as<Value, errc>,
                 "a result of an error cannot be told apart");
   static_assert(std::is_object_v<Value>, "result<T> holds objects; for a reference use a pointer");
 
  public:
-  using value_type = Value;
-  using error_type = nango::error;
+  using value_type = Value;         ///< What a success holds.
+  using error_type = nango::error;  ///< What a failure holds.
 
+  /// A success. Explicit where Other does not convert to Value by itself.
   template <class Other = Value>
     requires(!std::same_as<std::remove_cvref_t<Other>, result> &&
              !std::same_as<std::remove_cvref_t<Other>, nango::error> &&
@@ -199,9 +207,11 @@ template <class Value> class [[nodiscard]] result {
              std::constructible_from<Value, Other>)
   explicit(!std::convertible_to<Other, Value>) result(Other&& value)
       : value_(std::forward<Other>(value)), has_value_(true) {}
+  /// A failure.
   result(nango::error e) : error_(std::move(e)) {}
-  result(errc) = delete;  // it would become a JSON number; return an error that says what happened
+  result(errc) = delete;  ///< It would become a JSON number; return an error that says what happened.
 
+  /// @{ Copies and moves as the value does; one that was moved from keeps a value that was moved from.
   result(const result& other)
     requires std::is_copy_constructible_v<Value>
       : error_(other.error_) {
@@ -216,47 +226,61 @@ template <class Value> class [[nodiscard]] result {
     if (other.has_value_) put(std::move(other.value_));
     return *this;
   }
+  /// @}
   ~result() { drop(); }
 
+  /// @{ Whether there is a value.
   bool has_value() const noexcept { return has_value_; }
   explicit operator bool() const noexcept { return has_value_; }
+  /// @}
+
+  /// @{ The value; std::abort where there is none.
   Value& operator*() & { return has_value_ ? value_ : (std::abort(), value_); }
   const Value& operator*() const& { return has_value_ ? value_ : (std::abort(), value_); }
   Value operator*() && { return std::move(**this); }
   Value* operator->() { return &**this; }
   const Value* operator->() const { return &**this; }
+  /// @}
 
-  /// The value; throws nango::exception where there is none (with exceptions off: std::abort).
+  /// @{ The value; throws nango::exception where there is none (with exceptions off: std::abort).
   Value& value() & { return has_value_ ? value_ : (detail::raise(error_), value_); }
   const Value& value() const& { return has_value_ ? value_ : (detail::raise(error_), value_); }
   Value value() && { return std::move(value()); }
+  /// @}
+
+  /// @{ The value, or `other` where there is none.
   template <class Other> Value value_or(Other&& other) const& {
     return has_value_ ? value_ : static_cast<Value>(std::forward<Other>(other));
   }
   template <class Other> Value value_or(Other&& other) && {
     return has_value_ ? std::move(value_) : static_cast<Value>(std::forward<Other>(other));
   }
+  /// @}
 
-  /// The error; an empty one where there is a value.
+  /// @{ The error; an empty one where there is a value.
   nango::error& error() & noexcept { return error_; }
   const nango::error& error() const& noexcept { return error_; }
   nango::error error() && noexcept { return std::move(error_); }
+  /// @}
 
-  /// f(value), which returns a result; the error goes through.
+  /// @{ f(value), which returns a result; the error goes through.
   template <class Fn> auto and_then(Fn&& f) & { return then(*this, std::forward<Fn>(f)); }
   template <class Fn> auto and_then(Fn&& f) const& { return then(*this, std::forward<Fn>(f)); }
   template <class Fn> auto and_then(Fn&& f) && { return then(std::move(*this), std::forward<Fn>(f)); }
-  /// A result of what f(value) returns; the error goes through.
+  /// @}
+  /// @{ A result of what f(value) returns; the error goes through.
   template <class Fn> auto transform(Fn&& f) & { return map(*this, std::forward<Fn>(f)); }
   template <class Fn> auto transform(Fn&& f) const& { return map(*this, std::forward<Fn>(f)); }
   template <class Fn> auto transform(Fn&& f) && { return map(std::move(*this), std::forward<Fn>(f)); }
-  /// f(error), which returns a result of the same type; the value goes through.
+  /// @}
+  /// @{ f(error), which returns a result of the same type; the value goes through.
   template <class Fn> result or_else(Fn&& f) const& {
     return has_value_ ? *this : std::invoke(std::forward<Fn>(f), error_);
   }
   template <class Fn> result or_else(Fn&& f) && {
     return has_value_ ? std::move(*this) : std::invoke(std::forward<Fn>(f), std::move(error_));
   }
+  /// @}
 
  private:
   template <class Self, class Fn> static auto then(Self&& self, Fn&& f) {
@@ -292,6 +316,7 @@ template <class Value> class [[nodiscard]] result {
 /// Success without a value, or an error.
 template <> class [[nodiscard]] result<void> {
  public:
+  /// @{ As in `result<Value>`, without a value: f is called without an argument, and `*` does nothing.
   using value_type = void;
   using error_type = nango::error;
 
@@ -322,6 +347,7 @@ template <> class [[nodiscard]] result<void> {
   template <class Fn> result or_else(Fn&& f) const {
     return has_value_ ? *this : std::invoke(std::forward<Fn>(f), error_);
   }
+  /// @}
 
  private:
   bool has_value_ = true;
@@ -334,7 +360,8 @@ template <> class [[nodiscard]] result<void> {
 
 /// One header field. Names are compared whatever their case.
 struct header {
-  std::string name{}, value{};
+  /// A token.
+  std::string name{}, value{};  ///< To be sent: no control characters, and no space at an end.
 };
 /// Header fields in their order; a name may repeat.
 using headers = std::vector<header>;
@@ -342,7 +369,9 @@ using headers = std::vector<header>;
 /// Says whether a call was canceled. Cheap to copy; a default-constructed one never says so.
 class cancel_token {
  public:
+  /// Of no source.
   cancel_token() = default;
+  /// True from the source's cancel() on.
   bool canceled() const noexcept { return flag_ && flag_->load(std::memory_order_acquire); }
   /// False if no cancel_source stands behind it: it need not be asked again.
   bool cancelable() const noexcept { return flag_ != nullptr; }
@@ -356,11 +385,16 @@ class cancel_token {
 /// Cancels every call that was given a token of it; a wait or a transfer notices within 100 ms. Copies are one source.
 class cancel_source {
  public:
+  /// A source of its own.
   cancel_source() = default;
-  cancel_source(const cancel_source&) = default;  // and no move: one that was moved from stays usable
+  /// @{ A copy, and no move: one that was moved from stays usable.
+  cancel_source(const cancel_source&) = default;
   cancel_source& operator=(const cancel_source&) = default;
+  /// @}
   ~cancel_source() = default;
+  /// Cancels, for good.
   void cancel() const noexcept { flag_->store(true, std::memory_order_release); }
+  /// A token for call_options::cancel; it may outlive the source.
   cancel_token token() const { return cancel_token(flag_); }
 
  private:
@@ -372,9 +406,9 @@ struct http_request {
   std::string_view method{};                         ///< A token in upper case, "GET".
   std::string_view url{};                            ///< Absolute and percent-encoded; to be sent byte for byte.
   std::span<const header> headers{};                 ///< Complete: a backend adds only what framing needs.
-  std::string_view body{};                           ///< Empty: no body.
+  std::string_view body{};                           ///< As it is to be sent; empty: none.
   std::chrono::steady_clock::time_point deadline{};  ///< Then it is over: timed_out.
-  std::size_t max_response_bytes = 0;                ///< After decompression; more is response_too_large.
+  std::size_t max_response_bytes = 0;                ///< Of the body, after decompression; more is response_too_large.
   cancel_token cancel{};                             ///< When it says so, give up with canceled.
 };
 
@@ -386,8 +420,9 @@ struct http_response {
 };
 
 /// What sends. A backend never retries, never follows a redirect, never interprets the body, and may be called by
-/// many threads at once. Its errors set may_have_executed to false only where no byte of the request can have been
-/// acted on.
+/// many threads at once. Its errors are connection_failed, tls_failed, timed_out, canceled, response_too_large,
+/// malformed_response or invalid_argument; they set may_have_executed to false only where no byte of the request can
+/// have been acted on.
 template <class Backend>
 concept http_backend = requires(Backend& backend, const http_request& request) {
   { backend.send(request) } -> std::same_as<result<http_response>>;
@@ -403,10 +438,11 @@ struct any_backend {
       : send_([shared = std::make_shared<std::decay_t<Fn>>(std::forward<Fn>(f))](const http_request& request) {
           return std::invoke(*shared, request);
         }) {}
-  /// From a backend that it shares.
+  /// From a backend that it shares. Null: each send is invalid_argument.
   template <http_backend Backend> any_backend(std::shared_ptr<Backend> backend) {
     if (backend) send_ = [shared = std::move(backend)](const http_request& request) { return shared->send(request); };
   }
+  /// What the backend gives.
   result<http_response> send(const http_request& request);
 
  private:
@@ -417,15 +453,16 @@ struct any_backend {
 // Rate limiter: the server never sees more than `requests` for one key in any span of `per`
 // --------------------------------------------------------------------------------------------------------------------
 
-/// How many requests in which time (API basics: 100 a second for each user token).
+/// How many requests in which time (API basics: 100 a second for each user token). Times over a year count as a year.
 struct rate {
-  std::size_t requests = 100;                                 ///< At least 1.
-  std::chrono::nanoseconds per = std::chrono::seconds{1};     ///< More than 0; over a year counts as a year.
-  std::chrono::nanoseconds linger = std::chrono::seconds{5};  ///< How late a request given up may still arrive.
+  std::size_t requests = 100;                                 ///< 1 to 2^32 - 1.
+  std::chrono::nanoseconds per = std::chrono::seconds{1};     ///< In any span of this. More than 0.
+  std::chrono::nanoseconds linger = std::chrono::seconds{5};  ///< How late one given up may still arrive. 0 or more.
 };
 
 /// The clock of everything here, and the one way to wait. Tests put a clock of their own in its place.
 struct steady_clock {
+  /// The time now.
   static std::chrono::steady_clock::time_point now() noexcept { return std::chrono::steady_clock::now(); }
   /// Returns on a notification or when `t` has come, now and then earlier; false if `t` has come.
   static bool wait_until(std::condition_variable& wake, std::unique_lock<std::mutex>& lock,
@@ -457,20 +494,25 @@ concept rate_limiter = requires(Limiter& limiter, std::string_view key, typename
 /// a process can share one limit.
 template <class Clock> class basic_sliding_window {
  public:
-  using clock = Clock;
+  using clock = Clock;  ///< Whose time it is.
 
-  /// One request's place in the window. Destroying it ends its hold; one that was moved from holds nothing.
+  /// One request's place in the window. Destroying it ends its hold; one that was moved from holds nothing. For
+  /// one thread at a time; it may outlive the limiter.
   class permit {
    public:
+    /// Holds nothing.
     permit() = default;
+    /// @{ Takes over what the other holds; what was held until now ends.
     permit(permit&& other) noexcept = default;
     permit& operator=(permit&& other) noexcept {
       permit ended(std::move(*this));  // what was held until now
       place_ = std::move(other.place_);
       return *this;
     }
+    /// @}
+    /// Ends the hold; the request was given up, unless answered() was called.
     ~permit() { end(false); }
-    /// The answer is in, or certainly nothing was sent.
+    /// Ends the hold: the answer is in, or certainly nothing was sent.
     void answered() noexcept { end(true); }
 
    private:
@@ -503,18 +545,21 @@ template <class Clock> class basic_sliding_window {
  private:
   std::shared_ptr<detail::limiter<Clock>> core_;
 };
+/// The limiter of a client that is not given another.
 using sliding_window = basic_sliding_window<steady_clock>;
 
-/// No limit at all.
+/// No limit at all: each permit is given at once, and nothing is held.
 struct unlimited {
-  using clock = steady_clock;
+  using clock = steady_clock;  ///< Whose time it is.
+  /// Holds nothing.
   struct permit {
-    void answered() noexcept {}
+    void answered() noexcept {}  ///< Does nothing.
   };
+  /// A permit.
   result<permit> acquire(std::string_view, std::chrono::steady_clock::time_point, const cancel_token& = {}) {
     return permit{};
   }
-  void hold(std::string_view, std::chrono::steady_clock::time_point) noexcept {}
+  void hold(std::string_view, std::chrono::steady_clock::time_point) noexcept {}  ///< Does nothing.
 };
 
 // --------------------------------------------------------------------------------------------------------------------
@@ -522,9 +567,10 @@ struct unlimited {
 // --------------------------------------------------------------------------------------------------------------------
 
 /// One query parameter, as it is before everything but RFC 3986's unreserved characters is percent-encoded (a space is
-/// %20). A name must not be empty.
+/// %20).
 struct param {
-  std::string name, value;
+  /// Not empty.
+  std::string name, value;  ///< As text.
 
   /// A text: std::string, std::string_view, const char* (null: empty).
   template <class Text>
@@ -549,13 +595,13 @@ struct param {
 using query = std::vector<param>;
 
 /// Joins segments to a path and percent-encodes each: path("crm", "contacts", id). A call with a path that has an
-/// empty, `.` or `..` segment is refused, so path("crm", "contacts", "") never lists everything.
+/// empty, `.` or `..` segment is invalid_argument, so path("crm", "contacts", "") never lists everything.
 template <std::convertible_to<std::string_view>... Segments>
   requires(!std::same_as<Segments, std::nullptr_t> && ...)
 std::string path(const Segments&... segments);
 
-/// An environment variable's value; "" where it is not set. Not to be called while another thread changes the
-/// environment.
+/// An environment variable's value; "" where it is not set. The name must not be null. Not to be called while another
+/// thread changes the environment.
 std::string env(const char* name);
 
 // --------------------------------------------------------------------------------------------------------------------
@@ -567,21 +613,22 @@ struct response {
   json result{};             ///< The envelope's `result`; null where there is none.
   int http_status = 0;       ///< 200 to 299.
   nango::headers headers{};  ///< As they came.
-  int attempts = 0;          ///< Requests handed to the backend for this call.
+  int attempts = 0;          ///< Requests handed to the backend for this call; from parse_envelope 0.
 };
 
 /// Reads the envelope {"status":"ok","result":...} or {"status":"error","error_type":...,"error_msg":...} (API
-/// basics). Never throws; reads nothing but its argument, aside from the system's clock for a Retry-After that is a
-/// date when the answer has no Date. Errors: by error_type params_error, processing_error, auth_error, else
+/// basics). Never throws; reads nothing but its argument, aside from the system's clock for a Retry-After (RFC 9110)
+/// that is a date when the answer has no Date. Errors: by error_type params_error, processing_error, auth_error, else
 /// api_error; rate_limited for any 429; auth_error for a 401 without an envelope; unexpected_status for another
 /// status that is not 20x without one; malformed_response for a body that is no envelope, or contradicts its status.
+/// JSON of more than 512 levels is none.
 result<response> parse_envelope(http_response answer);
 
 // --------------------------------------------------------------------------------------------------------------------
 // Retries: when to try again
 // --------------------------------------------------------------------------------------------------------------------
 
-/// How often and how patiently a call is tried.
+/// How often and how patiently a call is tried. Delays are 0 or more.
 struct retry_policy {
   int max_attempts = 3;                        ///< 1: no retries. At least 1.
   std::chrono::milliseconds base_delay{100};   ///< The first delay is up to this, each further one up to twice as much.
@@ -602,6 +649,7 @@ std::optional<std::chrono::milliseconds> next_delay(const error& e, std::string_
 
 /// What client_options::on_attempt is told after each attempt. The views live until it returns.
 struct attempt {
+  /// In upper case, "GET".
   std::string_view method{}, path{};                    ///< The path without its query.
   int number = 0;                                       ///< From 1.
   int http_status = 0;                                  ///< 0: there was no HTTP answer.
@@ -617,36 +665,38 @@ struct identity {
   std::string limit_key{};   ///< What the limiter counts by; empty: not limited.
 };
 
-/// What a client is made of. Checked when the client is made: what makes no sense is invalid_argument.
+/// What a client is made of. Checked when the client is made: what makes no sense is invalid_argument. Times are more
+/// than 0, attempt_timeout aside; texts for headers have no control characters, and no space at an end.
 struct client_options {
   std::string api_key{};                                   ///< A secret: it is in no error, log or observer call.
   std::string user_token{};                                ///< For programs with one end user; empty: none.
   std::string base_url{default_base_url};                  ///< https://, with a path if need be.
-  std::string user_agent{};                                ///< Put before "nango.hpp/<version>".
-  std::chrono::milliseconds timeout{30'000};               ///< A whole call: limiter, retries and all. More than 0.
+  std::string user_agent{};                                ///< Put before "nango.hpp/" and the version.
+  std::chrono::milliseconds timeout{30'000};               ///< A whole call: limiter, retries and all.
   std::chrono::milliseconds attempt_timeout{0};            ///< One attempt; 0: whatever is left of the call.
   std::chrono::milliseconds connect_timeout{10'000};       ///< Name, TCP and a proxy's CONNECT, all addresses together.
   retry_policy retry{};                                    ///< When to try again.
   nango::rate rate{};                                      ///< Of each user token.
   std::string limit_key{};                                 ///< For calls without a user token; empty: not limited.
-  std::size_t max_response_bytes = std::size_t{64} << 20;  ///< Of one body. At least 1.
+  std::size_t max_response_bytes = std::size_t{64} << 20;  ///< Of one body, decompressed. At least 1.
   std::string ca_file{};                  ///< PEM, instead of the system's authorities; empty: the system's.
-  std::string proxy{};                    ///< "http://[user:pass@]host:port"; empty: none.
+  std::string proxy{};                    ///< "http://[user:pass@]host:port", for an https:// base URL; empty: none.
   bool allow_plaintext_loopback = false;  ///< http:// to 127.0.0.0/8, ::1 and localhost only.
-  result<response> (*parse)(http_response) = &parse_envelope;  ///< What an answer means.
-  /// Called after each attempt on the calling thread, outside every lock. What it throws ends the call.
+  result<response> (*parse)(http_response) = &parse_envelope;  ///< What an answer means; for many threads at once.
+  /// Called after each attempt on the calling thread, outside every lock; many threads may be in it at once. What it
+  /// throws ends the call.
   std::function<void(const attempt&)> on_attempt{};
 };
 
 /// What one call may have of its own.
 struct call_options {
-  nango::headers headers{};                            ///< Extra ones; the client's own cannot be overridden.
+  nango::headers headers{};                            ///< Extra ones; the client's own are invalid_argument.
   std::optional<std::chrono::milliseconds> timeout{};  ///< Instead of client_options::timeout. More than 0.
   cancel_token cancel{};                               ///< Ends the call within 100 ms.
   bool (*is_answer)(const http_response&) = nullptr;   ///< send() only: true for a 429 that is not the API's own.
 };
 
-/// A JSON body. A text is none, since it would be sent as a JSON string:
+/// A JSON body. A text is none, since it would be sent as a JSON string: say json::parse(text) or json(text).
 template <class Body>
 concept json_body = std::constructible_from<json, const Body&> &&
                     (std::same_as<Body, json> || std::same_as<Body, std::nullptr_t> ||
@@ -660,13 +710,19 @@ concept made_from_options =
     };
 
 /// The client. A handle: copies and user() handles share connections, limiter and options, and keep them alive. Every
-/// const member may be called from many threads at once. Calls throw only what your own code throws: on_attempt, parse,
-/// a backend or a limiter of yours, and a from_json of yours where that is no std::exception.
+/// const member may be called from many threads at once.
+///
+/// A path is relative to the base URL, with or without a slash in front; what has to be percent-encoded is. A whole
+/// URL, a `?` or `#`, control characters, and an empty, `.` or `..` segment are invalid_argument. The error of a call
+/// may be any errc. Calls throw only what your own code throws: on_attempt, parse, a backend or a limiter of yours, and
+/// a from_json of yours where that is no std::exception.
 template <http_backend Backend, rate_limiter Limiter = sliding_window> class basic_client {
   using core = detail::client_core<Backend, Limiter>;
 
  public:
-  /// Throws exception(invalid_argument) where the options make no sense (with exceptions off: std::abort).
+  /// @{ A backend that is not given is made from the options, a limiter from client_options::rate. Throws
+  /// nango::exception where the options make no sense (invalid_argument) or no backend can be made of them; with
+  /// exceptions off: std::abort.
   explicit basic_client(client_options options)
     requires made_from_options<Backend>
       : basic_client(create(std::move(options)).value()) {}
@@ -674,11 +730,14 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
       : basic_client(create(std::move(options), std::move(backend)).value()) {}
   basic_client(client_options options, Backend backend, Limiter limiter)
       : basic_client(create(std::move(options), std::move(backend), std::move(limiter)).value()) {}
-  basic_client(const basic_client&) = default;  // and no move: a moved-from handle stays usable
+  /// @}
+  /// @{ A copy, and no move: a moved-from handle stays usable.
+  basic_client(const basic_client&) = default;
   basic_client& operator=(const basic_client&) = default;
+  /// @}
   ~basic_client() = default;
 
-  /// The same without throwing.
+  /// @{ The same without throwing: the error is invalid_argument, or the backend's.
   static result<basic_client> create(client_options options)
     requires made_from_options<Backend>
   {
@@ -690,8 +749,10 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   static result<basic_client> create(client_options options, Backend backend, Limiter limiter) {
     return wrap(core::make(std::move(options), std::move(backend), std::move(limiter)));
   }
+  /// @}
 
-  /// A handle for one end user (API basics: X-User-Account). A bad token makes each of its calls invalid_argument.
+  /// A handle for one end user (API basics: X-User-Account). A bad token, such as "", makes each of its calls
+  /// invalid_argument.
   basic_client user(std::string_view token) const {
     return as({{{"X-User-Account", std::string(token)}}, std::string(token)});
   }
@@ -700,7 +761,8 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   /// What this handle's calls are counted by; empty: they are not limited. The view lives as long as a handle of it.
   std::string_view limit_key() const noexcept { return core::limit_key(*handle_); }
 
-  /// Calls, and decodes the result by json::get<Value>() (a mismatch is decode_error). Value = void ignores it.
+  /// @{ Calls with GET or DELETE, and decodes the result by `json::get<Value>()` (a mismatch is decode_error).
+  /// Value = void ignores it.
   template <class Value = json>
   result<Value> get(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
     return core_->template decode<Value>(request("GET", path, parameters, options));
@@ -709,7 +771,8 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   result<Value> del(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
     return core_->template decode<Value>(request("DELETE", path, parameters, options));
   }
-  /// With a JSON body; `{}` is null, as nlohmann/json reads it.
+  /// @}
+  /// @{ The same with POST, PUT or PATCH and a JSON body; `{}` is null, as nlohmann/json reads it.
   template <class Value = json, json_body Body = json>
   result<Value> post(std::string_view path, const Body& body, const call_options& options = {}) const {
     return core_->template decode<Value>(request_json("POST", path, body, {}, options));
@@ -722,8 +785,9 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   result<Value> patch(std::string_view path, const Body& body, const call_options& options = {}) const {
     return core_->template decode<Value>(request_json("PATCH", path, body, {}, options));
   }
+  /// @}
 
-  /// Any method but HEAD (which has no body to read: see send), with status and headers.
+  /// Any method but CONNECT and HEAD (which has no body to read: see send), in upper case; with status and headers.
   result<response> request(std::string_view method, std::string_view path, const query& parameters = {},
                            const call_options& options = {}) const {
     return core_->request(*handle_, method, path, parameters, {}, options);
@@ -735,8 +799,8 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
     return core_->request_json(*handle_, method, path, parameters, body, options);
   }
 
-  /// The answer as it came, whatever its status, for bodies that are not JSON. A 429 is rate_limited, held and
-  /// retried, unless call_options::is_answer says that it is somebody else's.
+  /// The answer as it came, whatever its status, for bodies that are not JSON. Any method but CONNECT. A 429 is
+  /// rate_limited, held and retried, unless call_options::is_answer says that it is somebody else's.
   result<http_response> send(std::string_view method, std::string_view path, const query& parameters = {},
                              std::string_view body = {}, std::string_view content_type = "application/json",
                              const call_options& options = {}) const {
@@ -777,10 +841,12 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 /// and skips header lines that end in a bare LF. Over plain TCP, which is for loopback only, nothing tells an answer
 /// that broke off from a malformed one, or bounds the head.
 ///
-/// Linux is tested, other POSIX systems by best effort; on Windows bring a backend of your own.
+/// Copies share their connections. Linux is tested, other POSIX systems by best effort; on Windows bring a backend of
+/// your own.
 class httplib_backend {
  public:
-  /// Throws exception where ca_file or proxy cannot be used (with exceptions off: std::abort).
+  /// Throws nango::exception where the options make no sense, or ca_file or proxy cannot be used (with exceptions off:
+  /// std::abort).
   explicit httplib_backend(const client_options& options) : httplib_backend(create(options).value()) {}
   /// The same without throwing.
   static result<httplib_backend> create(const client_options& options);
