@@ -4,8 +4,8 @@
 consumers.py install PREFIX   installs this checkout there, as the README says
 consumers.py NAME PREFIX      one project; ends with 77, Meson's "skipped", where a program is missing
 
-Each copy of the header carries the project's name in its version, which the program prints: no other header that happens
-to be found can pass for it.
+Each copy of the header has the project's name in its version, which the program prints, so that no other header that
+happens to be found can pass for it.
 """
 
 import json
@@ -66,10 +66,12 @@ def copied_header(prefix, name):
 
 
 def moved(prefix, name):
-    """What was installed, in another place: CMake's config has to find the header there."""
-    shutil.copytree(prefix, "moved")
-    mark(pathlib.Path("moved/include/nango.hpp"), name)
-    return pathlib.Path("moved").resolve()
+    """What was installed, in another place, where CMake's config has to find the header; and as a later patch."""
+    place = pathlib.Path("moved").resolve()
+    shutil.copytree(prefix, place)
+    mark(place / "include/nango.hpp", name)
+    change(place / "share/cmake/nango/nango-config-version.cmake", r'(PACKAGE_VERSION "\d+\.\d+)\.\d+', r"\1.99")
+    return place
 
 
 def packaged_httplib():
@@ -112,7 +114,10 @@ def makefile(prefix):
 
 
 def cmake_package(prefix):
-    cmake(moved(prefix, "cmake_package"))
+    older_libc = ["-DCMAKE_HAVE_LIBC_PTHREAD=OFF", "-DTHREADS_PREFER_PTHREAD_FLAG=ON"]  # a newer one links without it
+    cmake(moved(prefix, "cmake_package"), *older_libc)
+    if "-pthread" not in pathlib.Path("build/build.ninja").read_text():
+        sys.exit("nango::nango does not ask for threads")
     check("build/main", "cmake_package")
 
 
@@ -129,7 +134,7 @@ def cmake_plain_header(prefix):
 
 
 def cmake_refusals(prefix):
-    """The project of cmake_package, where CMake has to say what is missing."""
+    """The project of cmake_package, where CMake has to say why not."""
     needs = "nango.hpp's default backend needs cpp-httplib and OpenSSL 3."
     cmake(prefix, NO_OPENSSL, fails_with=needs)
     cmake(prefix, NO_HTTPLIB, NO_HEADER, fails_with=needs, **NO_PACKAGES)
@@ -149,6 +154,7 @@ def cmake_copy(prefix):
 
 
 def own_httplib(prefix):
+    need("g++", "cmake")
     pathlib.Path("third_party").mkdir()
     shutil.copy(packaged_httplib(), "third_party")
     change(pathlib.Path("third_party/httplib.h"), '(#define CPPHTTPLIB_VERSION) ".*"', rf'\1 "{OWN_HTTPLIB}"')
@@ -168,7 +174,7 @@ def meson_subproject(_):
     change(pathlib.Path("subprojects/nango.wrap"), "REPOSITORY", pathlib.Path("repository").resolve().as_uri())
     run("meson", "setup", "build", "--force-fallback-for=nango")  # also where nango is installed
     targets = [target["name"] for target in json.loads(run("meson", "introspect", "--targets", "build"))]
-    if targets != ["main", "core"]:
+    if targets != ["core", "main"]:
         sys.exit(f"as a subproject it should build nothing of its own, and builds {targets}")
     run("meson", "compile", "-C", "build")
     check("build/main", "meson_subproject")
