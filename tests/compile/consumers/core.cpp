@@ -8,5 +8,6 @@ int main() {
     return nango::http_response{200, {}, R"({"status": "ok", "result": "an answer"})"};
   };
   const nango::basic_client<nango::any_backend> api{{.api_key = "key"}, backend};
-  std::cout << "nango.hpp " NANGO_VERSION " with its own backend: " << api.user("token").get("crm/contacts").value() << '\n';
+  std::cout << "nango.hpp " NANGO_VERSION " with its own backend: " << api.user("token").get("crm/contacts").value()
+            << '\n';
 }
