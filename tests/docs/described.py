@@ -1,5 +1,6 @@
 """Checks that Doxygen's XML, in the folder given, has a description for each public name. Doxygen 1.9.4 does not warn
-about concepts, enumerators, namespaces, deleted functions and constructors without arguments."""
+about concepts, enumerators, namespaces, deleted functions and constructors without arguments. (What ends in `_` is
+private, also in an anonymous union, whose members it takes for public ones.)"""
 
 import glob
 import sys
@@ -12,7 +13,7 @@ for file in glob.glob(sys.argv[1] + "/*.xml"):
         for entry in [compound, *compound.iter("memberdef"), *compound.iter("enumvalue")]:
             name = place if entry is compound else place + "::" + entry.findtext("name")
             is_private = entry.get("prot") == "private" or entry.get("kind") == "friend"
-            if place == "std" or entry.get("kind") in ("file", "page") or is_private or "~" in name:
+            if place == "std" or entry.get("kind") in ("file", "page") or is_private or "~" in name or name.endswith("_"):
                 continue
             texts = [entry.find("briefdescription"), entry.find("detaileddescription")]
             names[entry.get("id")] = (name, any("".join(text.itertext()).strip() for text in texts))

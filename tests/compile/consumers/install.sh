@@ -1,0 +1,2 @@
+meson setup build --prefix "$PREFIX"
+meson install -C build --no-rebuild
