@@ -59,7 +59,7 @@
 #ifndef NANGO_NO_HTTPLIB
 #if defined(_WIN32)
 #error "nango.hpp: the default backend needs POSIX. On Windows define NANGO_NO_HTTPLIB and bring a backend of your own."
-#elif !defined(CPPHTTPLIB_OPENSSL_SUPPORT)
+#elif !defined(CPPHTTPLIB_OPENSSL_SUPPORT) || (defined(CPPHTTPLIB_HTTPLIB_H) && !defined(OPENSSL_SSL_H))
 #error \
     "nango.hpp: cpp-httplib has no TLS here. Define CPPHTTPLIB_OPENSSL_SUPPORT for the whole program (and link ssl \
 and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
@@ -823,7 +823,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 // Default backend: cpp-httplib over TLS
 // --------------------------------------------------------------------------------------------------------------------
 
-#ifdef NANGO_DETAIL_HTTPLIB
+#ifndef NANGO_NO_HTTPLIB
 /// cpp-httplib (0.11.4 as Debian 12 packages it, or upstream's header, 0.53.1) made safe:
 ///
 /// - Certificates and host names are always verified (SAN only, TLS 1.2 at least, no renegotiation); nothing turns

@@ -1,8 +1,18 @@
 // What must not compile, one line for each macro; without a macro it all compiles.
-#ifndef WITH_HTTPLIB
-#define NANGO_NO_HTTPLIB
+#if defined(NO_TLS) || defined(NO_TLS_IN_HTTPLIB) || defined(TLS_TOO_LATE)
+#if !defined(NO_TLS)
+#include <httplib.h>
+#endif
+#if defined(TLS_TOO_LATE)
+#define CPPHTTPLIB_OPENSSL_SUPPORT
 #endif
 #include "nango.hpp"
+
+nango::result<nango::json> call_by_default_backend() { return nango::client({.api_key = "key"}).get("x"); }
+#else
+#define NANGO_NO_HTTPLIB
+#include "nango.hpp"
+#endif
 
 auto call(const nango::basic_client<nango::any_backend>& api) {
 #if defined(POST_TEXT)

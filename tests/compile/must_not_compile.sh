@@ -1,9 +1,10 @@
 #!/bin/sh
-# must_not_compile.sh SAYS COMPILER... -- ARGUMENT...
-# Passes if the compiler refuses and says SAYS; with an empty SAYS, if it compiles.
+# must_not_compile.sh SAYS ERRORS COMPILER... -- ARGUMENT...
+# Passes if the compiler refuses, says SAYS, and has ERRORS errors (a number, or any); with an empty SAYS, if it
+# compiles.
 set -u
-says=$1
-shift
+says=$1 errors=$2
+shift 2
 compiler=
 while [ "$1" != -- ]; do compiler="$compiler $1"; shift; done
 shift
@@ -13,9 +14,10 @@ if [ $? -eq 0 ]; then
   echo "it compiles, and must not"
   exit 1
 fi
+found=$(printf '%s\n' "$output" | grep -c 'error:')
 case $output in
-  *"$says"*) [ -n "$says" ] && exit 0 ;;
+  *"$says"*) [ -n "$says" ] && { [ "$errors" = any ] || [ "$errors" = "$found" ]; } && exit 0 ;;
 esac
-echo "the compiler does not say \"$says\" but:"
+echo "the compiler does not say \"$says\" in $errors errors, but:"
 echo "$output"
 exit 1
