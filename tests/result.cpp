@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,6 +44,21 @@ struct traveler {
   traveler& operator=(traveler&&) = default;
   ~traveler() = default;
   int copies = 0, moves = 0;
+};
+
+/// Counts those alive; throws when it is copied or moved, if so told.
+struct counted {
+  counted() { ++alive; }
+  counted(const counted& other) : throws(other.throws) { arrive(); }
+  counted(counted&& other) : throws(other.throws) { arrive(); }  // NOLINT: may throw on purpose
+  counted& operator=(const counted&) = delete;
+  ~counted() { --alive; }
+  void arrive() {
+    if (throws) throw std::bad_alloc();
+    ++alive;
+  }
+  bool throws = false;
+  static inline int alive = 0;
 };
 
 error failure(std::string message = "it failed") {
@@ -374,6 +390,40 @@ TEST_CASE("a value and an error are assigned over one another") {
   CHECK(nothing.has_value());
   nothing = failure();
   check_failure(nothing);
+}
+
+TEST_CASE("each value is destroyed, and once") {
+  {
+    result<counted> r = counted(), other = failure();
+    const result<counted> copy(r);
+    CHECK(counted::alive == 2);
+    other = copy;
+    CHECK(counted::alive == 3);
+    r = std::move(other);  // a value over a value; the one moved from stays
+    CHECK(counted::alive == 3);
+    r = failure();
+    CHECK(counted::alive == 2);
+    r = counted();
+    r = *&r;  // itself
+    CHECK(r.has_value());
+    CHECK(counted::alive == 3);
+    static_cast<void>(*std::move(r));
+    CHECK(counted::alive == 3);
+  }
+  CHECK(counted::alive == 0);
+}
+
+TEST_CASE("a value that throws on its way leaves no half of one") {
+  {
+    result<counted> r = counted(), other = counted();
+    r->throws = true;
+    CHECK_THROWS_AS(result<counted>{r}, std::bad_alloc);
+    CHECK_THROWS_AS(result<counted>{std::move(r)}, std::bad_alloc);
+    CHECK_THROWS_AS(other = r, std::bad_alloc);  // as it is copied, before anything is changed
+    CHECK(other.has_value());
+    CHECK(counted::alive == 2);
+  }
+  CHECK(counted::alive == 0);
 }
 
 TEST_CASE("results are swapped, a value for an error too") {
