@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Compiles the header in each surrounding that it promises to work in, and runs what can be run here.
 
-matrix.py [--jobs N] [--only TEXT] [--table]
+matrix.py [--jobs N] [--only TEXT]
+matrix.py --readme FILE
 
 Prints one line for each combination: ok, FAIL with what the compiler said, or skipped with what is missing. --only takes
-the combinations whose line contains TEXT; --table prints the README's table in the end. It fails where a combination
-does, and where one was skipped for something else than upstream's httplib.h, which not every machine has.
+the combinations whose line contains TEXT. It fails where a combination does, and where one was skipped for something
+else than upstream's httplib.h, which not every machine has. In the end it prints the tables of what passed; --readme
+compiles nothing, and fails where FILE has not the tables of all combinations.
 
 NANGO_UPSTREAM_HTTPLIB: the folder of upstream's httplib.h. NANGO_LIBCXX_16: where Debian's libc++-16-dev and
 libc++abi-16-dev are unpacked, since they cannot be installed beside those of 19.
@@ -71,14 +73,13 @@ def upstream(compiler, standard, library="libstdc++", what="", flags=(), sources
                        ["-lssl", "-lcrypto"], **more)
 
 
-def copy_of_json(folder, version_patch=None):
+def copy_json(to, version_patch=None):
     """nlohmann/json as it is installed, for a compiler that does not look there; or to stand for another version."""
-    shutil.copytree("/usr/include/nlohmann", folder / "nlohmann")
+    shutil.copytree("/usr/include/nlohmann", to / "nlohmann")
     if version_patch is not None:
-        macros = folder / "nlohmann/detail/abi_macros.hpp"
+        macros = to / "nlohmann/detail/abi_macros.hpp"
         line = "#define NLOHMANN_JSON_VERSION_PATCH "
         macros.write_text(re.sub(line + r"\d+", line + version_patch, macros.read_text()))
-    return str(folder)
 
 
 def combinations(folder):
@@ -86,11 +87,11 @@ def combinations(folder):
     libcxx_19 = {"library": "libc++ 19", "flags": ["-stdlib=libc++"]}
     hostile = ["-include", str(HERE / "hostile.hpp")]
     no_exceptions = ["-fno-exceptions", "-fno-rtti"]
-    json_for_mingw = copy_of_json(folder / "mingw")
-    other_json = copy_of_json(folder / "other", "99")
     yield core("g++-12", "c++20")
     yield core("g++-12", "c++23")
     yield core("clang++-14", "c++20")
+    yield core("clang++-14", "c++2b")
+    yield core("clang++-16", "c++20")
     yield core("clang++-16", "c++2b")
     yield core("clang++-19", "c++20")
     yield core("clang++-19", "c++2c")
@@ -103,16 +104,19 @@ def combinations(folder):
     yield packaged("clang++-16", "c++2b")
     yield packaged("clang++-19", "c++2c")
     yield upstream("g++-12", "c++20")
+    yield upstream("g++-12", "c++23")
     yield upstream("clang++-14", "c++20")
+    yield upstream("clang++-16", "c++2b")
+    yield upstream("clang++-19", "c++2c")
     yield upstream("clang++-16", "c++20", **libcxx_16)
     yield upstream("clang++-19", "c++2c", **libcxx_19)
     yield core("g++-12", "c++20", what="no exceptions, no RTTI", flags=no_exceptions, sources=["../no_exceptions.cpp"])
     yield core("clang++-19", "c++20", what="no exceptions, no RTTI", flags=no_exceptions, sources=["../no_exceptions.cpp"])
-    yield core("g++-12", "c++20", what="no exceptions, no RTTI, all of it", flags=no_exceptions)
+    yield core("g++-12", "c++20", what="no exceptions, no RTTI", flags=no_exceptions)
     yield packaged("g++-12", "c++20", what="no exceptions, no RTTI", flags=no_exceptions)
     yield upstream("g++-12", "c++20", what="no exceptions, no RTTI", flags=[*no_exceptions, "-DCPPHTTPLIB_NO_EXCEPTIONS"])
     yield core("x86_64-w64-mingw32-g++-posix", "c++20", what="<windows.h> first", runs=False,
-               flags=["-include", "windows.h", "-isystem", json_for_mingw])
+               flags=["-include", "windows.h", "-isystem", str(folder / "json")])
     yield core("g++-12", "c++20", what="32 bits", flags=["-m32"])
     yield core("g++-12", "c++20", what="hostile macros", flags=hostile)
     yield core("clang++-19", "c++2c", what="hostile macros", flags=["-stdlib=libc++", *hostile], library="libc++ 19")
@@ -120,7 +124,7 @@ def combinations(folder):
     yield upstream("g++-12", "c++20", what="hostile macros", flags=hostile, sources=["../alone.cpp"])
     yield core("g++-12", "c++20", what="JSON_DIAGNOSTICS", flags=["-DJSON_DIAGNOSTICS=1"])
     yield core("g++-12", "c++20", what="JSON_NOEXCEPTION", flags=["-DJSON_NOEXCEPTION"])
-    yield core("g++-12", "c++20", what="another version of JSON beside it", sources=[*CORE, ("other_json.cpp", ["-isystem", other_json])])
+    yield core("g++-12", "c++20", what="another version of JSON beside it", sources=[*CORE, ("other_json.cpp", ["-isystem", str(folder / "other_json")])])
     yield core("g++-12", "c++20", what="_GLIBCXX_DEBUG", flags=["-D_GLIBCXX_DEBUG"])
     yield upstream("g++-12", "c++20", what="_GLIBCXX_DEBUG", flags=["-D_GLIBCXX_DEBUG"])
     yield packaged("g++-12", "c++20", what="-O2 -fno-strict-aliasing -fvisibility=hidden",
@@ -159,25 +163,47 @@ def play(number, combination, folder):
     return "ok", f"ok | {combination.title()}" + ("" if combination.runs else " | compiled only")
 
 
+def tables(combinations_of_it):
+    """For the README: where nothing is special, by compiler and library; then the special surroundings."""
+    plain, special = {}, {}
+    for c in combinations_of_it:
+        if c.what:
+            special.setdefault(c.what, []).append(f"{c.compiler}, {c.backend}")
+        else:
+            row = plain.setdefault((c.compiler, c.library), {})
+            row.setdefault(c.backend, []).append("C++" + c.standard[3:].replace("b", "3").replace("c", "6"))
+    backends = ["custom", "httplib 0.11.4", "httplib 0.53.1"]
+    lines = ["| compiler | library | backend of your own | httplib 0.11.4 | httplib 0.53.1 |", "|---|---|---|---|---|"]
+    for (compiler, library), row in plain.items():
+        lines.append(f"| {compiler} | {library} | " + " | ".join(", ".join(row.get(b, [])) for b in backends) + " |")
+    lines += ["", "| surrounding | with |", "|---|---|"]
+    for what, where in special.items():
+        lines.append(f"| {what} | {'; '.join(where)} |")
+    return "\n".join(lines)
+
+
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments.add_argument("--only", default="")
-    arguments.add_argument("--table", action="store_true")
+    arguments.add_argument("--readme")
     wanted = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         chosen = [c for c in combinations(folder) if wanted.only in c.title()]
+        if wanted.readme:
+            if tables(chosen) in pathlib.Path(wanted.readme).read_text():
+                return 0
+            print(f"{wanted.readme} has not these tables:\n{tables(chosen)}")
+            return 1
+        copy_json(folder / "json")
+        copy_json(folder / "other_json", "99")
         with concurrent.futures.ThreadPoolExecutor(wanted.jobs) as pool:
             outcomes = []
             for outcome, line in pool.map(lambda pair: play(*pair, folder), enumerate(chosen)):
                 print(line, flush=True)
                 outcomes.append(outcome)
-    if wanted.table:
-        print("\n| compiler | standard | library | backend | what |\n|---|---|---|---|---|")
-        for combination, outcome in zip(chosen, outcomes):
-            if outcome == "ok":
-                print(f"| {combination.title()} |")
+    print("\n" + tables(c for c, outcome in zip(chosen, outcomes) if outcome == "ok") + "\n")
     print(f"{outcomes.count('ok')} ok, {outcomes.count('FAIL')} failed, {outcomes.count('skipped')} skipped")
     unexpected = [c for c, outcome in zip(chosen, outcomes) if outcome == "skipped" and c.missing != NEEDS_UPSTREAM]
     return 1 if "FAIL" in outcomes or unexpected else 0
