@@ -16,6 +16,7 @@ libc++abi-16-dev are unpacked, since they cannot be installed beside those of 19
 import argparse
 import concurrent.futures
 import dataclasses
+import errno
 import os
 import pathlib
 import re
@@ -156,11 +157,19 @@ def play(number, combination, folder):
     made = run(command)
     if made.returncode != 0:
         return "FAIL", f"FAIL | {combination.title()}\n{' '.join(command)}\n{made.stdout[:6000]}"
+    how = "compiled only"
     if combination.runs:
-        ended = run([str(program)])
-        if ended.returncode != 0:
-            return "FAIL", f"FAIL | {combination.title()} | it ends with {ended.returncode}\n{ended.stdout[:2000]}"
-    return "ok", f"ok | {combination.title()}" + ("" if combination.runs else " | compiled only")
+        try:
+            ended = run([str(program)])
+        except OSError as e:  # a kernel without 32 bits
+            if e.errno != errno.ENOEXEC:
+                raise
+            how = "compiled only: this machine cannot run it"
+        else:
+            how = "ran"
+            if ended.returncode != 0:
+                return "FAIL", f"FAIL | {combination.title()} | it ends with {ended.returncode}\n{ended.stdout[:2000]}"
+    return "ok", f"ok | {combination.title()} | {how}"
 
 
 def tables(combinations_of_it):
