@@ -25,8 +25,8 @@
 #define NANGO_VERSION "0.1.0"
 /// @}
 
-#include <algorithm>           // min, max, find_if, upper_bound
-#include <array>               // the limiter's shards
+#include <algorithm>           // min, max, clamp, lower_bound, upper_bound
+#include <array>               // tables, the limiter's shards
 #include <atomic>              // cancellation, the jitter's state
 #include <charconv>            // integers in queries, Retry-After and ports, without a locale
 #include <chrono>              // deadlines, rates, HTTP dates
@@ -38,7 +38,6 @@
 #include <cstdlib>             // getenv, abort
 #include <functional>          // client_options::on_attempt, any_backend
 #include <limits>              // arithmetic that does not overflow
-#include <list>                // the default backend's connections
 #include <memory>              // what handles share
 #include <mutex>               // the limiter's and the backend's state
 #include <optional>            // what may be missing
@@ -48,7 +47,6 @@
 #include <string>              // owned text
 #include <string_view>         // borrowed text
 #include <system_error>        // errc is an error_code
-#include <thread>              // the default backend's watchdog
 #include <type_traits>         // constraints of result
 #include <unordered_map>       // the limiter's keys
 #include <utility>             // move, forward
@@ -61,8 +59,8 @@
 #error "nango.hpp: the default backend needs POSIX. On Windows define NANGO_NO_HTTPLIB and bring a backend of your own."
 #elif !defined(CPPHTTPLIB_OPENSSL_SUPPORT) || (defined(CPPHTTPLIB_HTTPLIB_H) && !defined(OPENSSL_SSL_H))
 #error \
-    "nango.hpp: cpp-httplib has no TLS here. Define CPPHTTPLIB_OPENSSL_SUPPORT for the whole program (and link ssl \
-and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
+    "nango.hpp: cpp-httplib has no TLS by OpenSSL 3 here. Define CPPHTTPLIB_OPENSSL_SUPPORT for the whole program (and \
+link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
 #else
 #define NANGO_DETAIL_HTTPLIB
 #include <errno.h>           // was a read interrupted?
@@ -75,6 +73,9 @@ and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
 #include <signal.h>          // SIGPIPE is kept away
 #include <sys/socket.h>      // shutdown, a proxy's CONNECT
 #include <unistd.h>          // close
+
+#include <list>    // the connections
+#include <thread>  // the watchdog
 #endif
 #endif
 
@@ -205,25 +206,31 @@ template <class Value> class [[nodiscard]] result {
              !std::same_as<std::remove_cvref_t<Other>, nango::error> &&
              !(std::same_as<std::remove_cv_t<Value>, bool> && detail::is_result<std::remove_cvref_t<Other>>) &&
              std::constructible_from<Value, Other>)
-  explicit(!std::convertible_to<Other, Value>) result(Other&& value)
-      : value_(std::forward<Other>(value)), has_value_(true) {}
+  explicit(!std::convertible_to<Other, Value>) result(Other&& value) {
+    put(std::forward<Other>(value));
+  }
   /// A failure.
   result(nango::error e) : error_(std::move(e)) {}
   result(errc) = delete;  ///< It would become a JSON number; return an error that says what happened.
 
-  /// @{ Copies and moves as the value does; one that was moved from keeps a value that was moved from.
+  /// @{ Copies and moves as the value does; one that was moved from keeps a value that was moved from. If a value
+  /// throws as it is moved, the target of the assignment has none, and the error that it had.
   result(const result& other)
     requires std::is_copy_constructible_v<Value>
       : error_(other.error_) {
     if (other.has_value_) put(other.value_);
   }
-  result(result&& other) noexcept(std::is_nothrow_move_constructible_v<Value>) : error_(std::move(other.error_)) {
+  result(result&& other) noexcept(std::is_nothrow_move_constructible_v<Value>)
+    requires std::is_move_constructible_v<Value>
+      : error_(std::move(other.error_)) {
     if (other.has_value_) put(std::move(other.value_));
   }
-  result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<Value>) {
+  result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<Value>)
+    requires std::is_move_constructible_v<Value>
+  {
     drop();
-    error_ = std::move(other.error_);
     if (other.has_value_) put(std::move(other.value_));
+    error_ = std::move(other.error_);
     return *this;
   }
   /// @}
@@ -238,8 +245,8 @@ template <class Value> class [[nodiscard]] result {
   Value& operator*() & { return has_value_ ? value_ : (std::abort(), value_); }
   const Value& operator*() const& { return has_value_ ? value_ : (std::abort(), value_); }
   Value operator*() && { return std::move(**this); }
-  Value* operator->() { return &**this; }
-  const Value* operator->() const { return &**this; }
+  Value* operator->() { return std::addressof(**this); }
+  const Value* operator->() const { return std::addressof(**this); }
   /// @}
 
   /// @{ The value; throws nango::exception where there is none (with exceptions off: std::abort).
@@ -360,8 +367,8 @@ template <> class [[nodiscard]] result<void> {
 
 /// One header field. Names are compared whatever their case.
 struct header {
-  /// A token.
-  std::string name{}, value{};  ///< To be sent: no control characters, and no space at an end.
+  std::string name{};   ///< A token.
+  std::string value{};  ///< To be sent: no control characters, and no space at an end.
 };
 /// Header fields in their order; a name may repeat.
 using headers = std::vector<header>;
@@ -569,8 +576,8 @@ struct unlimited {
 /// One query parameter, as it is before everything but RFC 3986's unreserved characters is percent-encoded (a space is
 /// %20).
 struct param {
-  /// Not empty.
-  std::string name, value;  ///< As text.
+  std::string name;   ///< Not empty.
+  std::string value;  ///< As text.
 
   /// A text: std::string, std::string_view, const char* (null: empty).
   template <class Text>
@@ -649,8 +656,8 @@ std::optional<std::chrono::milliseconds> next_delay(const error& e, std::string_
 
 /// What client_options::on_attempt is told after each attempt. The views live until it returns.
 struct attempt {
-  /// In upper case, "GET".
-  std::string_view method{}, path{};                    ///< The path without its query.
+  std::string_view method{};                            ///< In upper case, "GET".
+  std::string_view path{};                              ///< Without its query.
   int number = 0;                                       ///< From 1.
   int http_status = 0;                                  ///< 0: there was no HTTP answer.
   std::optional<errc> outcome{};                        ///< None: success.
@@ -1551,7 +1558,7 @@ inline std::optional<std::chrono::sys_seconds> parse_http_date(const std::string
 inline std::optional<milliseconds> retry_after(const http_response& answer) {
   const auto* field = find_header(answer.headers, "Retry-After");
   if (field == nullptr || field->empty()) return std::nullopt;
-  constexpr std::uint64_t most = 365 * 24 * 60 * 60;
+  constexpr auto most = std::uint64_t{365} * 24 * 60 * 60;
   if (each_is(*field, is_digit)) {
     const auto value = parse_number(*field);  // nothing: too large for 64 bits
     return std::chrono::seconds((std::min)(value.value_or(most), most));

@@ -426,6 +426,23 @@ TEST_CASE("a value that throws on its way leaves no half of one") {
   CHECK(counted::alive == 0);
 }
 
+TEST_CASE("a value that throws as it is moved in leaves the error that was there") {
+  struct picky {
+    explicit picky(int moves) : moves_left(moves) {}
+    picky(picky&& other) : moves_left(other.moves_left - 1) {  // NOLINT: throws on purpose
+      if (moves_left < 0) throw std::bad_alloc();
+    }
+    picky& operator=(picky&&) = delete;
+    ~picky() = default;
+    int moves_left;
+  };
+  result<picky> r = failure();
+  CHECK_THROWS_AS(r = picky(1), std::bad_alloc);  // into the argument, but not out of it
+  check_failure(r);
+  r = picky(2);
+  CHECK(r.has_value());
+}
+
 TEST_CASE("results are swapped, a value for an error too") {
   result<std::string> a = "value", b = failure();
   std::swap(a, b);

@@ -64,7 +64,7 @@ for compiler in "${compilers[@]}"; do
   declare -A best=()
   for ((run = 0; run < runs; ++run)); do
     for unit in headers by_hand nango one_call no_httplib; do
-      seconds=$({ time compile "$compiler" "$unit" > /dev/null 2>&1; } 2>&1)
+      seconds=$({ time compile "$compiler" "$unit" 2> errors; } 2>&1) || { cat errors >&2; exit 1; }
       best[$unit]=$(lower_of "$seconds" "${best[$unit]:-9999}")
     done
   done
@@ -72,7 +72,7 @@ for compiler in "${compilers[@]}"; do
     "${best[one_call]}" "${best[no_httplib]}" \
     "$(awk -v a="${best[one_call]}" -v b="${best[by_hand]}" 'BEGIN { printf "%.2f", a / b }')"
 done
-printf '\nfunctions in the object file: by_hand %s, one_call %s\n' \
+printf '\nfunctions in the object file of %s: by_hand %s, one_call %s\n' "$compiler" \
   "$(nm --defined-only by_hand.o | wc -l)" "$(nm --defined-only one_call.o | wc -l)"
 
 [ -n "$clangs" ] || exit 0

@@ -1,11 +1,11 @@
 #!/bin/sh
-# macros.sh COMPILER... -- HEADER
-# Passes if HEADER defines no macro but its guard and NANGO_VERSION*, with httplib and without.
-set -u
+# macros.sh COMPILER... -- SWITCH HEADER
+# Passes if HEADER, compiled with SWITCH, defines no macro but its guard and NANGO_VERSION*.
+set -eu
 compiler=
 while [ "$1" != -- ]; do compiler="$compiler $1"; shift; done
-header=$2
-folder=$(mktemp -d) || exit 1
+switch=$2 header=$3
+folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 wanted='NANGO_HPP
 NANGO_VERSION
@@ -13,17 +13,18 @@ NANGO_VERSION_MAJOR
 NANGO_VERSION_MINOR
 NANGO_VERSION_PATCH'
 
-# The names of all macros after the header that is read from the standard input.
-macros() { $compiler -std=c++20 "$@" -dM -E -x c++ - | sed -E 's/^#define ([A-Za-z0-9_]+).*/\1/' | sort -u; }
+# The names of all macros after FILE, sorted.
+macros() {
+  $compiler -std=c++20 "$switch" -dM -E -x c++ "$1" > "$folder/all"
+  sed -E 's/^#define ([A-Za-z0-9_]+).*/\1/' "$folder/all" | sort -u
+}
 
-for switch in -DNANGO_NO_HTTPLIB -DCPPHTTPLIB_OPENSSL_SUPPORT; do
-  sed -E '/^#error/,/[^\\]$/d' "$header" | grep '^#' | grep -v 'define NANGO_\|undef NANGO_' > "$folder/included.hpp"
-  macros "$switch" -DNANGO_DETAIL_HTTPLIB < "$folder/included.hpp" | grep -v NANGO_DETAIL_HTTPLIB > "$folder/before"
-  macros "$switch" < "$header" > "$folder/after" || exit 1
-  left=$(comm -13 "$folder/before" "$folder/after")
-  if [ "$left" != "$wanted" ]; then
-    echo "with $switch the header leaves these macros behind:"
-    echo "$left"
-    exit 1
-  fi
-done
+# What it includes, by itself.
+sed -E '/^#error/,/[^\\]$/d' "$header" | grep -E '^#(include|if|el|endif)' > "$folder/included.hpp"
+macros "$folder/included.hpp" > "$folder/before"
+macros "$header" > "$folder/after"
+left=$(comm -13 "$folder/before" "$folder/after")
+[ "$left" = "$wanted" ] && exit 0
+echo "with $switch the header leaves these macros behind:"
+echo "$left"
+exit 1

@@ -3,6 +3,7 @@
 # Passes if the compiler refuses, says SAYS, and has ERRORS errors (a number, or any); with an empty SAYS, if it
 # compiles.
 set -u
+export LC_ALL=C
 says=$1 errors=$2
 shift 2
 compiler=

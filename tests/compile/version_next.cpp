@@ -1,5 +1,5 @@
 // The next version of the header, as the build makes it.
-#include "nango.hpp"
+#include "nango_next.hpp"
 
 #include <string>
 #include <string_view>

@@ -19,7 +19,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
-NOT_SOURCE = shutil.ignore_patterns(".git", "build", "build-*", "__pycache__")
+SOURCES = ["nango.hpp", "meson.build", ".cmake", "examples", "tests", "README.md", "LICENSE"]  # and no build folder
 OWN_HTTPLIB = "99.0.0"
 # As if cpp-httplib or OpenSSL were not installed: the first three together are for cpp-httplib.
 NO_HTTPLIB = "-DCMAKE_DISABLE_FIND_PACKAGE_httplib=ON"
@@ -54,6 +54,13 @@ def change(path, before, after):
     if not re.search(before, text):
         sys.exit(f"{path}: nothing matches {before}")
     path.write_text(re.sub(before, after, text))
+
+
+def copy_checkout(to):
+    pathlib.Path(to).mkdir()
+    for part in SOURCES:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, pathlib.Path(to) / part)
 
 
 def mark(header, name):
@@ -164,7 +171,7 @@ def own_httplib(prefix):
 
 def meson_subproject(_):
     need("git", "meson")
-    shutil.copytree(ROOT, "repository", ignore=NOT_SOURCE)
+    copy_checkout("repository")
     mark(pathlib.Path("repository/nango.hpp"), "meson_subproject")
     git = ["git", "-C", "repository", "-c", "user.name=test", "-c", "user.email=test@example.com",
            "-c", "commit.gpgsign=false"]
@@ -183,7 +190,7 @@ def meson_subproject(_):
 
 def install(prefix):
     shutil.rmtree(prefix, ignore_errors=True)
-    shutil.copytree(ROOT, "checkout", ignore=NOT_SOURCE)
+    copy_checkout("checkout")
     os.chdir("checkout")
     run("sh", "-eu", HERE / "install.sh", PREFIX=str(prefix))
     mark(prefix / "include/nango.hpp", "installed")

@@ -1,2 +1,2 @@
-meson setup build --prefix "$PREFIX"
-meson install -C build --no-rebuild
+meson setup build-install --prefix "$PREFIX"
+meson install -C build-install --no-rebuild

@@ -116,22 +116,22 @@ def combinations(folder):
     yield core("g++-12", "c++20", what="no exceptions, no RTTI", flags=no_exceptions)
     yield packaged("g++-12", "c++20", what="no exceptions, no RTTI", flags=no_exceptions)
     yield upstream("g++-12", "c++20", what="no exceptions, no RTTI", flags=[*no_exceptions, "-DCPPHTTPLIB_NO_EXCEPTIONS"])
-    yield core("x86_64-w64-mingw32-g++-posix", "c++20", what="<windows.h> first", runs=False,
+    yield core("x86_64-w64-mingw32-g++-posix", "c++20", what="`<windows.h>` first", runs=False,
                flags=["-include", "windows.h", "-isystem", str(folder / "json")])
     yield core("g++-12", "c++20", what="32 bits", flags=["-m32"])
     yield core("g++-12", "c++20", what="hostile macros", flags=hostile)
     yield core("clang++-19", "c++2c", what="hostile macros", flags=["-stdlib=libc++", *hostile], library="libc++ 19")
     yield packaged("g++-12", "c++20", what="hostile macros", flags=hostile, sources=["../alone.cpp"])
     yield upstream("g++-12", "c++20", what="hostile macros", flags=hostile, sources=["../alone.cpp"])
-    yield core("g++-12", "c++20", what="JSON_DIAGNOSTICS", flags=["-DJSON_DIAGNOSTICS=1"])
-    yield core("g++-12", "c++20", what="JSON_NOEXCEPTION", flags=["-DJSON_NOEXCEPTION"])
+    yield core("g++-12", "c++20", what="`JSON_DIAGNOSTICS`", flags=["-DJSON_DIAGNOSTICS=1"])
+    yield core("g++-12", "c++20", what="`JSON_NOEXCEPTION`", flags=["-DJSON_NOEXCEPTION"])
     yield core("g++-12", "c++20", what="another version of JSON beside it", sources=[*CORE, ("other_json.cpp", ["-isystem", str(folder / "other_json")])])
-    yield core("g++-12", "c++20", what="_GLIBCXX_DEBUG", flags=["-D_GLIBCXX_DEBUG"])
-    yield upstream("g++-12", "c++20", what="_GLIBCXX_DEBUG", flags=["-D_GLIBCXX_DEBUG"])
-    yield packaged("g++-12", "c++20", what="-O2 -fno-strict-aliasing -fvisibility=hidden",
+    yield core("g++-12", "c++20", what="`_GLIBCXX_DEBUG`", flags=["-D_GLIBCXX_DEBUG"])
+    yield upstream("g++-12", "c++20", what="`_GLIBCXX_DEBUG`", flags=["-D_GLIBCXX_DEBUG"])
+    yield packaged("g++-12", "c++20", what="`-O2 -fno-strict-aliasing -fvisibility=hidden`",
                    flags=["-O2", "-fno-strict-aliasing", "-fvisibility=hidden"])
     yield packaged("g++-12", "c++20", what="a global client", sources=["global_client.cpp"])
-    yield packaged("g++-12", "c++20", what="units with and without NANGO_NO_HTTPLIB, -flto -Wodr",
+    yield packaged("g++-12", "c++20", what="units with and without `NANGO_NO_HTTPLIB`, `-flto -Wodr`",
                    flags=["-flto", "-Wodr"], sources=["httplib_a.cpp", "httplib_b.cpp", "without_httplib.cpp"])
 
 
@@ -150,7 +150,9 @@ def play(number, combination, folder):
     for source in combination.sources:
         if isinstance(source, tuple):
             inputs.append(str(folder / f"unit-{number}.o"))
-            run([*compiler, *source[1], "-c", str(HERE / source[0]), "-o", inputs[-1]])
+            made = run([*compiler, *source[1], "-c", str(HERE / source[0]), "-o", inputs[-1]])
+            if made.returncode != 0:
+                return "FAIL", f"FAIL | {combination.title()} | {source[0]}\n{made.stdout[:6000]}"
         else:
             inputs.append(str(HERE / source))
     command = [*compiler, *inputs, "-o", str(program), "-pthread", *combination.libraries]
@@ -177,7 +179,7 @@ def tables(combinations_of_it):
     plain, special = {}, {}
     for c in combinations_of_it:
         if c.what:
-            special.setdefault(c.what, []).append(f"{c.compiler}, {c.backend}")
+            special.setdefault(c.what, {})[f"{c.compiler}, {c.backend}"] = None  # each once, in their order
         else:
             row = plain.setdefault((c.compiler, c.library), {})
             row.setdefault(c.backend, []).append("C++" + c.standard[3:].replace("b", "3").replace("c", "6"))
@@ -201,7 +203,8 @@ def main():
         folder = pathlib.Path(name)
         chosen = [c for c in combinations(folder) if wanted.only in c.title()]
         if wanted.readme:
-            if tables(chosen) in pathlib.Path(wanted.readme).read_text():
+            readme = pathlib.Path(wanted.readme).read_text()
+            if all(table in readme for table in tables(chosen).split("\n\n")):
                 return 0
             print(f"{wanted.readme} has not these tables:\n{tables(chosen)}")
             return 1
@@ -214,6 +217,8 @@ def main():
                 outcomes.append(outcome)
     print("\n" + tables(c for c, outcome in zip(chosen, outcomes) if outcome == "ok") + "\n")
     print(f"{outcomes.count('ok')} ok, {outcomes.count('FAIL')} failed, {outcomes.count('skipped')} skipped")
+    if not chosen:
+        return 1
     unexpected = [c for c, outcome in zip(chosen, outcomes) if outcome == "skipped" and c.missing != NEEDS_UPSTREAM]
     return 1 if "FAIL" in outcomes or unexpected else 0
 
