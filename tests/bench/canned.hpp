@@ -1,8 +1,13 @@
-// A backend that has its answer ready, so that all of a call is there but the wire.
+// Calls over a backend that has its answer ready: all of a call is there but the wire. What instructions.cpp and
+// allocations.cpp have in common.
 #ifndef NANGO_TESTS_CANNED_HPP
 #define NANGO_TESTS_CANNED_HPP
 
+#include <algorithm>
 #include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,10 +49,30 @@ struct counted_clock {
 
 using canned_client = nango::basic_client<canned_backend, nango::basic_sliding_window<counted_clock>>;
 
-inline canned_client make_canned_client() {
-  return {{.api_key = "7f3c2a9e5b8d4c6f9a1e0b2d3c4f5a6b"}, canned_backend()};
+inline void expect(bool succeeded) {
+  if (!succeeded) std::abort();
 }
-inline constexpr std::string_view user_token = "6b693b41-bf22-42e6-aa31-b75cd41749ab";
+
+/// Calls part(name, f) for each kind of call, and for what it is compared with.
+template <class Part> void each_part(const Part& part) {
+  const std::string text(canned_envelope);
+  const nango::json body{{"name", "Rolf Hansen"}, {"email", "rolf.hansen@example.com"}, {"tags", {"new", "imported"}}};
+  constexpr std::string_view token = "6b693b41-bf22-42e6-aa31-b75cd41749ab";
+  const canned_client api({.api_key = "7f3c2a9e5b8d4c6f9a1e0b2d3c4f5a6b"}, canned_backend());
+  const auto user = api.user(token);
+  canned_backend backend;
+
+  part("parse", [&] { expect(nango::json::parse(text).is_object()); });
+  part("dump", [&] { expect(!body.dump().empty()); });
+  part("backend", [&] { expect(backend.send({}).has_value()); });
+  part("get", [&] { expect(api.get("crm/contacts").has_value()); });
+  part("get, user", [&] { expect(user.get("crm/contacts").has_value()); });
+  part("get, user made each time", [&] { expect(api.user(token).get("crm/contacts").has_value()); });
+  part("get, user, query", [&] { expect(user.get("crm/contacts", {{"name", "Rolf"}, {"limit", 50}}).has_value()); });
+  part("post", [&] { expect(api.post("crm/contacts", body).has_value()); });
+  part("post, user", [&] { expect(user.post("crm/contacts", body).has_value()); });
+  part("send, user", [&] { expect(user.send("GET", "crm/contacts").has_value()); });
+}
 
 }  // namespace nango_bench
 
