@@ -2,13 +2,18 @@
 #ifndef NANGO_TESTS_WIRE_SERVERS_HPP
 #define NANGO_TESTS_WIRE_SERVERS_HPP
 
-#include <cstdlib>
+#include <stdlib.h>
+
+#include <chrono>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <vector>
 
 #include "canned.hpp"
 #include "certificates.hpp"
@@ -117,7 +122,8 @@ events { worker_connections 256; }
 http {
   access_log off; sendfile on; tcp_nodelay on; keepalive_timeout 60s; keepalive_requests 1000000000;
   client_max_body_size 16m; default_type application/json; gzip_types application/json; gzip_proxied any;
-  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi; scgi_temp_path scgi;
   server {
     listen 127.0.0.1:)" +
            std::to_string(at.port) + " ssl; ssl_certificate " + server_file + "; ssl_certificate_key " + server_file +
