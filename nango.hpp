@@ -1353,7 +1353,10 @@ inline void append_encoded(std::string& out, std::string_view text) {
 }
 inline void append_path(std::string& out, std::string_view path) {
   if (path.starts_with('/')) path.remove_prefix(1);
-  for (std::size_t i = 0; i < path.size(); ++i) {
+  std::size_t plain = 0;
+  while (plain < path.size() && is_path_char(path[plain])) ++plain;
+  out.append(path.substr(0, plain));  // mostly all of it
+  for (std::size_t i = plain; i < path.size(); ++i) {
     is_path_char(path[i]) || is_escape(path.substr(i)) ? out.push_back(path[i]) : append_escaped(out, path[i]);
   }
 }
@@ -1381,8 +1384,9 @@ inline std::string problem_of_path(std::string_view path) {
   }
   for (bool more = true; more;) {
     const auto segment = path.substr(0, path.find('/'));
-    const auto plain = unescape(segment);
     if (segment.empty()) return "the path has an empty segment (or \"//\"); is an id missing?";
+    const bool may_be_dots = segment.size() <= 6 && (segment[0] == '.' || segment[0] == '%');  // "%2E%2E"
+    const auto plain = may_be_dots ? unescape(segment) : std::string();
     if (plain == "." || plain == "..") return "the path has a '.' or '..' segment; write the path out";
     more = segment.size() < path.size();
     if (more) path.remove_prefix(segment.size() + 1);
@@ -1518,7 +1522,7 @@ inline json parse_json(std::string_view text) {
 }
 
 // The text of that name in an object; null where there is none.
-inline std::string* find_text(json& object, const std::string& name) {
+inline std::string* find_text(json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() ? found->get_ptr<std::string*>() : nullptr;
 }
@@ -2009,13 +2013,14 @@ template <class Backend, class Limiter> class client_core {
 // what is pending are left as they were.
 class sigpipe_guard {
  public:
-  sigpipe_guard() noexcept : was_pending_(is_pending()) {
+  sigpipe_guard() noexcept {
     sigemptyset(&sigpipe_);
     sigaddset(&sigpipe_, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
+    was_pending_ = sigismember(&before_, SIGPIPE) == 1 && is_pending();  // what is not blocked does not stay pending
   }
   ~sigpipe_guard() {
-    if (!was_pending_ && is_pending()) take_pending();
+    if (!was_pending_) take_pending();
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
   sigpipe_guard(const sigpipe_guard&) = delete;
@@ -2029,13 +2034,13 @@ class sigpipe_guard {
   void take_pending() noexcept {
 #ifdef __APPLE__
     int taken = 0;
-    sigwait(&sigpipe_, &taken);  // there is no sigtimedwait
+    if (is_pending()) sigwait(&sigpipe_, &taken);  // there is no sigtimedwait
 #else
     const timespec at_once{};
-    sigtimedwait(&sigpipe_, nullptr, &at_once);
+    sigtimedwait(&sigpipe_, nullptr, &at_once);  // fails where none is pending
 #endif
   }
-  bool was_pending_;
+  bool was_pending_ = false;
   sigset_t sigpipe_{}, before_{};
 };
 
@@ -2722,12 +2727,14 @@ inline result<response> parse_envelope(http_response answer) {
   if ((status == 204 || status == 205) && answer.body.empty()) {
     return response{.http_status = status, .headers = std::move(answer.headers)};
   }
+  constexpr const char* result_name = "result";  // no array: its length would be of the type
   auto envelope = detail::parse_json(answer.body);
   const auto* said = detail::find_text(envelope, "status");
   const bool ok = said != nullptr && *said == "ok";
   if (ok && detail::is_success(status)) {
     response r{.http_status = status, .headers = std::move(answer.headers)};
-    if (const auto found = envelope.find(std::string("result")); found != envelope.end()) r.result = std::move(*found);
+    if (const auto found = envelope.find(result_name); found != envelope.end()) r.result = std::move(*found);
+    envelope.clear();  // or its destructor, which looks for children, allocates
     return r;
   }
   auto* type = said != nullptr && *said == "error" ? detail::find_text(envelope, "error_type") : nullptr;
@@ -2796,7 +2803,7 @@ inline result<http_response> httplib_backend::send(const http_request& request) 
   if (!failure.empty()) {
     return error{.code = errc::connection_failed, .message = "httplib failed: " + failure, .may_have_executed = begun};
   }
-  if (keep && line.front().reusable()) pool_->give_back(std::move(line));
+  if (keep) pool_->give_back(std::move(line));  // take() looks whether it is sound
   return outcome;
 }
 #endif
