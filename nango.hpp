@@ -761,7 +761,9 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   /// A handle for one end user (API basics: X-User-Account). A bad token, such as "", makes each of its calls
   /// invalid_argument.
   basic_client user(std::string_view token) const {
-    return as({{{"X-User-Account", std::string(token)}}, std::string(token)});
+    identity who{.limit_key = std::string(token)};
+    who.headers.push_back({"X-User-Account", std::string(token)});  // moved, which an initializer list is not
+    return as(std::move(who));
   }
   /// The general form of user(): who is named by which headers, and counted by what.
   basic_client as(identity who) const { return {core_, core_->make_handle(std::move(who))}; }

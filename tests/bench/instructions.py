@@ -12,6 +12,7 @@ dump of its body. The backend's own instructions (it copies the answer) are in t
     --profile PART    shows the functions that PART has more instructions in than json::parse has
 """
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -24,10 +25,14 @@ STORED = pathlib.Path(__file__).with_name("instructions.json")
 BASES = {"get": ["parse"], "post": ["parse", "dump"], "send": ["parse"]}
 
 
+# So that the C library takes the same functions on each processor.
+PLAIN_PROCESSOR = "glibc.cpu.hwcaps=-AVX2,-AVX,-ERMS,-FSRM,-AVX512F,-AVX512VL,-AVX512BW,-SSE4_1,-SSE4_2,-SSSE3,-BMI2"
+
+
 def run(program, folder):
     """The dump of each part, by its name."""
     subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", "-q", program],
-                   check=True, stderr=subprocess.DEVNULL)
+                   check=True, stderr=subprocess.DEVNULL, env={**os.environ, "GLIBC_TUNABLES": PLAIN_PROCESSOR})
     dumps = {}
     for path in sorted(pathlib.Path(folder).glob("out.*"), key=lambda path: int(path.suffix[1:])):
         part = re.search(r"^desc: Trigger: Client Request: (.*)$", path.read_text(), re.M)
