@@ -1,8 +1,8 @@
 // A program of many units that compiles httplib once. backend.cpp makes the backend; the nine other units are compiled
 // with NANGO_NO_HTTPLIB, see it as a nango::any_backend, and need neither httplib's header nor OpenSSL's.
 //
-// What it saves, with g++ 12 at -O0 (user time, lowest of 3): contacts.cpp takes 3.7 s. A unit that makes such a call with
-// httplib 0.11.4 in it takes 6.1 s, and 20 s with upstream's single header: ten units 200 s, instead of 57 s.
+// What it saves, with g++ 12 at -O0 (user time, lowest of 3): contacts.cpp takes 3.7 s. With httplib 0.11.4 in it such
+// a unit takes 6.1 s, with upstream's single header 20 s.
 #pragma once
 
 #include "nango.hpp"
