@@ -99,22 +99,26 @@ inline std::string list_of(std::size_t bytes) {
   return text + "]}";
 }
 
-/// nginx: /v1/list is 10 MB, compressed where the client likes that; so is /v1/limited, with 5 MB a second. The rest is
-/// the small envelope.
+/// nginx: /v1/list is 10 MB, compressed where the client likes that; so is /v1/limited, with 5 MB a second. Below
+/// /v1/files/ is what add() put there. The rest is the small envelope.
 class large_answers {
  public:
   explicit large_answers(const identities& who) : at{nango_test::free_port(), who.ca_file.path()} {
-    const auto file = [&](const char* name, std::string_view content) {
-      std::ofstream(folder_.path() + '/' + name) << content;
-    };
-    file("list", list_of(10'000'000));
-    file("nginx.conf", configuration(who.server_file.path()));
+    std::filesystem::create_directory(folder_.path() + "/files");
+    write("list", list_of(10'000'000));
+    write("nginx.conf", configuration(who.server_file.path()));
     nginx_ = std::make_unique<child>(
         std::vector<std::string>{"nginx", "-p", folder_.path(), "-e", "stderr", "-c", folder_.path() + "/nginx.conf"});
     wait_for(*nginx_, at, "nginx");
   }
 
+  void add(const std::string& name, std::string_view content) { write("files/" + name, content); }
+
  private:
+  void write(const std::string& name, std::string_view content) {
+    std::ofstream(folder_.path() + '/' + name) << content;
+  }
+
   std::string configuration(const std::string& server_file) const {
     return R"(
 daemon off; master_process off; pid pid; error_log stderr;
@@ -130,6 +134,7 @@ http {
            R"(;
     location = /v1/list { alias list; }
     location = /v1/limited { alias list; gzip on; limit_rate 5m; }
+    location /v1/files/ { alias files/; }
     location / { return 200 ')" +
            std::string(canned_envelope) + R"('; }
   }
