@@ -8,7 +8,6 @@
 
 #include <hiredis/hiredis.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,7 +16,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <filesystem>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -113,20 +111,6 @@ class redis_server {
   std::vector<std::string> options_;
   int port_ = 0;
   std::unique_ptr<nango_test::child> server_;
-};
-
-class temporary_folder {
- public:
-  temporary_folder() {
-    if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("no temporary folder");
-  }
-  ~temporary_folder() { std::filesystem::remove_all(path_); }
-  temporary_folder(const temporary_folder&) = delete;
-  temporary_folder& operator=(const temporary_folder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_ = "/tmp/nango-redis-XXXXXX";
 };
 
 // A short span, so that tests are short, and patience with Redis, since the machine may be busy.
@@ -443,7 +427,7 @@ TEST_CASE("a Redis that forgot everything gives nothing before per and settle") 
 }
 
 TEST_CASE("a Redis that was restarted gives nothing before per and settle, whatever it remembers") {
-  const temporary_folder folder;
+  const nango_test::temporary_folder folder;
   redis_server redis({"--dir", folder.path()});
   redis_limiter limiter(options_for(redis));
   take(limiter).answered();

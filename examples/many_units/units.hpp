@@ -19,9 +19,9 @@ api_client make_client();
 // One unit each. They print, and return what went wrong.
 nango::result<void> print_contacts(const api_client& user, std::ostream& out);
 nango::result<void> print_contact(const api_client& user, std::ostream& out);
-nango::result<void> print_accounts(const api_client& user, std::ostream& out);
-nango::result<void> print_account(const api_client& user, std::ostream& out);
-nango::result<void> print_opportunities(const api_client& user, std::ostream& out);
-nango::result<void> print_opportunity(const api_client& user, std::ostream& out);
 nango::result<void> print_search(const api_client& user, std::ostream& out);
+nango::result<void> print_account_names(const api_client& user, std::ostream& out);
 nango::result<void> print_totals(const api_client& user, std::ostream& out);
+nango::result<void> print_in_time(const api_client& user, std::ostream& out);
+nango::result<void> print_canceled(const api_client& user, std::ostream& out);
+nango::result<void> print_as_it_came(const api_client& user, std::ostream& out);

@@ -28,6 +28,7 @@
 #include "canned.hpp"
 #include "manual_clock.hpp"
 #include "nango.hpp"
+#include "tokens.hpp"
 #include "wire_servers.hpp"
 
 // --- Memory ---------------------------------------------------------------------------------------------------------
@@ -78,18 +79,6 @@ const std::string key = "7f3c2a9e5b8d4c6f9a1e0b2d3c4f5a6b";
 
 /// Out of reach, and so short that a user has few recent calls, as one at 100 a second has.
 constexpr nango::rate lifted{.requests = 1'000'000, .per = 10ms};
-
-/// User tokens are UUIDs.
-std::vector<std::string> make_users(std::size_t count) {
-  std::vector<std::string> users;
-  users.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    char text[37];
-    std::snprintf(text, sizeof text, "%08zx-bf22-42e6-aa31-b75cd41749ab", i * 2654435761U % 0xffffffffU);
-    users.emplace_back(text);
-  }
-  return users;
-}
 
 double seconds_since(steady_clock::time_point began) {
   return std::chrono::duration<double>(steady_clock::now() - began).count();
@@ -207,7 +196,7 @@ void grow_body(const nango_bench::identities& who) {
   begin_table("body", {"bytes", "json::parse us", "nango.hpp us", "httplib over TLS us", "nango.hpp over TLS us",
                        "json::parse bytes", "nango.hpp bytes", "httplib over TLS bytes", "nango.hpp over TLS bytes"});
   const auto next = std::make_shared<std::string>();
-  const auto user = make_users(1)[0];
+  const auto user = nango_bench::make_tokens(1)[0];
   const auto canned = nango::basic_client<handing_backend>({.api_key = key, .rate = lifted}, {next}).user(user);
   for (std::size_t bytes = 1'000; bytes <= 65'536'000; bytes *= 4) {
     const auto text = nango_bench::list_of(bytes);
@@ -257,7 +246,7 @@ void grow_users() {
   constexpr std::size_t most = 1'000'000, most_active = 10'000;
   begin_table("users", {"seen", "active in the end", "all active us", "in the end us", "all active bytes",
                         "in the end bytes", "remembered in the end"});
-  const auto users = make_users(most);
+  const auto users = nango_bench::make_tokens(most);
   for (std::size_t seen = 1; seen <= most; seen *= 10) {
     manual_clock::reset();
     const auto before = bytes_in_use();
@@ -316,7 +305,7 @@ void grow_threads(const nango_bench::identities& who) {
   begin_table("threads", {"threads", "json::parse calls/s", "nango.hpp calls/s", "httplib, 20 ms calls/s",
                           "nango.hpp, 20 ms calls/s", "httplib, 20 ms bytes", "nango.hpp, 20 ms bytes"});
   constexpr std::size_t most = 64;
-  const auto users = make_users(most);
+  const auto users = nango_bench::make_tokens(most);
   const std::string text(nango_bench::canned_envelope);
   for (std::size_t threads = 1; threads <= most; threads *= 2) {
     flow parse, canned, raw_slow, slow;

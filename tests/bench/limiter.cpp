@@ -7,13 +7,13 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "buckets.hpp"
 #include "nango.hpp"
+#include "tokens.hpp"
 
 namespace {
 
@@ -22,18 +22,6 @@ using nango_bench::leaky_bucket;
 using nango_bench::token_bucket;
 
 constexpr auto never = std::chrono::steady_clock::time_point::max();
-
-// User tokens are UUIDs.
-std::vector<std::string> make_keys(std::size_t count) {
-  std::vector<std::string> keys;
-  keys.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    char text[37];
-    std::snprintf(text, sizeof text, "%08zx-bf22-42e6-aa31-b75cd41749ab", i * 2654435761U % 0xffffffffU);
-    keys.emplace_back(text);
-  }
-  return keys;
-}
 
 nango::rate rate_for(std::size_t keys) { return {.requests = 1'000'000, .per = 4us * keys, .linger = 0s}; }
 
@@ -48,7 +36,7 @@ template <class Limiter> void permit(Limiter& limiter, const std::string& key, b
 
 // One thread, keys in turn: each finds its state out of the cache, once there are many.
 template <class Limiter> void uncontended(benchmark::State& state) {
-  const auto keys = make_keys(static_cast<std::size_t>(state.range(0)));
+  const auto keys = nango_bench::make_tokens(static_cast<std::size_t>(state.range(0)));
   Limiter limiter(rate_for(keys.size()));
   std::size_t next = 0;
   for (auto _ : state) {
@@ -61,7 +49,7 @@ template <class Limiter> void uncontended(benchmark::State& state) {
 template <class Limiter, bool OneKey> void threads(benchmark::State& state) {
   static std::unique_ptr<Limiter> limiter;
   constexpr std::size_t own = OneKey ? 1 : 64;
-  const auto everybody = make_keys(OneKey ? 1 : own * static_cast<std::size_t>(state.threads()));
+  const auto everybody = nango_bench::make_tokens(OneKey ? 1 : own * static_cast<std::size_t>(state.threads()));
   const auto first = OneKey ? 0 : own * static_cast<std::size_t>(state.thread_index());
   if (state.thread_index() == 0) limiter = std::make_unique<Limiter>(rate_for(everybody.size()));
   std::size_t next = 0;
@@ -91,7 +79,7 @@ double bytes_in_use() {
 
 // Of one of many keys, after `calls` answered calls; 0: nothing but a hold that has passed.
 template <class Limiter> double bytes_per_key(std::size_t calls) {
-  const auto keys = make_keys(20'000);
+  const auto keys = nango_bench::make_tokens(20'000);
   const auto before = bytes_in_use();
   Limiter limiter(nango::rate{.requests = 100, .per = 1h, .linger = 0s});
   for (const auto& key : keys) {

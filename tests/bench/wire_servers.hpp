@@ -2,8 +2,6 @@
 #ifndef NANGO_TESTS_WIRE_SERVERS_HPP
 #define NANGO_TESTS_WIRE_SERVERS_HPP
 
-#include <stdlib.h>
-
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
@@ -24,21 +22,7 @@ namespace nango_bench {
 
 using nango_test::child;
 using nango_test::temporary_file;
-
-/// A folder of its own, gone when the object is.
-class temporary_folder {
- public:
-  temporary_folder() {
-    if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("cannot make a temporary folder");
-  }
-  ~temporary_folder() { std::filesystem::remove_all(path_); }
-  temporary_folder(const temporary_folder&) = delete;
-  temporary_folder& operator=(const temporary_folder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_ = (std::filesystem::temp_directory_path() / "nango-bench-XXXXXX").string();
-};
+using nango_test::temporary_folder;
 
 /// One certificate for both servers, and whom to trust for it.
 struct identities {

@@ -82,6 +82,22 @@ class temporary_file {
   std::string path_;
 };
 
+/// A folder of its own, gone with all that is in it when the object is.
+class temporary_folder {
+ public:
+  temporary_folder() {
+    if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("cannot make a temporary folder");
+  }
+  ~temporary_folder() { std::filesystem::remove_all(path_); }
+  temporary_folder(const temporary_folder&) = delete;
+  temporary_folder& operator=(const temporary_folder&) = delete;
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_ = (std::filesystem::temp_directory_path() / "nango-XXXXXX").string();
+};
+
 namespace detail {
 
 /// Throws where OpenSSL answered 0, a negative number or a null pointer.

@@ -24,6 +24,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
