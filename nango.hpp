@@ -1501,14 +1501,21 @@ inline result<std::string> build_url(const endpoint& base, std::string_view path
 
 inline bool is_success(int status) noexcept { return status >= 200 && status < 300; }
 
+// Where the string ends that begins at `quote`: at its closing quote, or with the text.
+inline std::size_t end_of_string(std::string_view text, std::size_t quote) noexcept {
+  for (auto end = quote;;) {
+    end = text.find('"', end + 1);
+    if (end == std::string_view::npos) return text.size();
+    auto escapes = end;
+    while (text[escapes - 1] == '\\') --escapes;
+    if ((end - escapes) % 2 == 0) return end;
+  }
+}
 inline bool is_deeper_than(std::size_t most, std::string_view text) noexcept {
   std::size_t depth = 0;
-  bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if (c == '"') quoted = !quoted;
-    if (quoted && c == '\\') ++i;
-    if (quoted) continue;
+    if (c == '"') i = end_of_string(text, i);
     if ((c == '[' || c == '{') && ++depth > most) return true;
     if ((c == ']' || c == '}') && depth > 0) --depth;
   }
