@@ -840,7 +840,10 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 /// - `send` ends by the request's deadline or cancellation in every phase but the name lookup, which cannot be
 ///   interrupted.
 /// - One connection for each request in flight, reused last in, first out; 64 idle ones at most, for 50 s at most.
-/// - Nothing is sent twice, redirects are not followed, SIGPIPE never reaches the program, nothing is decompressed.
+/// - Nothing is sent twice, redirects are not followed, SIGPIPE never reaches the program.
+/// - With CPPHTTPLIB_ZLIB_SUPPORT, which has to be the same in the whole program, answers are asked for in gzip and
+///   handed on decompressed, without the headers Content-Encoding and Content-Length; a stream that is truncated or
+///   corrupt is malformed_response. A call that has an Accept-Encoding of its own gets its answer as it came.
 /// - malformed_response is also: a head over 16 KiB (from 24 KiB on always), a header over 8 KiB, more than 100 headers
 ///   (0.53.1), the trailer of a chunked body (0.11.4), an interim answer other than a bare 100.
 ///
@@ -2248,6 +2251,59 @@ template <class Client> bool is_chunk_closed(SSL* ssl) {
   return std::string_view(next) == "\r\n";
 }
 
+#ifdef CPPHTTPLIB_ZLIB_SUPPORT
+inline constexpr bool reads_gzip = true;
+// A body in gzip, read by httplib's reader, which takes a truncated stream for a whole one. So this compares the body's
+// last bytes with what came out: they are its CRC-32 and its length (RFC 1952). One member alone is read; 0.53.1 says
+// nothing of what follows it, so that the same member a second time goes unseen.
+class gzip_body {
+ public:
+  // Hands on to `out` what `data` has in it. False: `out` said so, or it is no gzip.
+  bool read(std::string_view data, const std::function<bool(std::string_view)>& out) {
+    tail_.append(data.substr(data.size() - (std::min)(data.size(), tail_size)));
+    tail_.erase(0, tail_.size() - (std::min)(tail_.size(), tail_size));
+    return reader_.is_valid() && reader_.decompress(data.data(), data.size(), [&](const char* plain, std::size_t size) {
+      for (const char c : std::string_view(plain, size)) {
+        crc_ = crc_table[(crc_ ^ static_cast<unsigned char>(c)) & 0xffU] ^ (crc_ >> 8);
+      }
+      size_ += static_cast<std::uint32_t>(size);  // modulo 2^32
+      return out({plain, size});
+    });
+  }
+  // One member, to its end. Nothing at all is no body.
+  bool is_whole() const noexcept {
+    return tail_.empty() || (tail_.size() == tail_size && number_at(0) == ~crc_ && number_at(4) == size_);
+  }
+
+ private:
+  static constexpr std::size_t tail_size = 8;
+  static constexpr auto crc_table = [] {
+    std::array<std::uint32_t, 256> table{};
+    for (std::uint32_t byte = 0; byte < table.size(); ++byte) {
+      auto crc = byte;
+      for (int bit = 0; bit < 8; ++bit) crc = (crc & 1U) != 0 ? 0xedb88320U ^ (crc >> 1) : crc >> 1;
+      table[byte] = crc;
+    }
+    return table;
+  }();
+  std::uint32_t number_at(std::size_t place) const noexcept {  // the lowest byte first
+    std::uint32_t number = 0;
+    for (auto i = place + 4; i-- > place;) number = (number << 8) | static_cast<unsigned char>(tail_[i]);
+    return number;
+  }
+
+  httplib::detail::gzip_decompressor reader_{};
+  std::string tail_{};
+  std::uint32_t crc_ = ~std::uint32_t{0}, size_ = 0;
+};
+#else
+inline constexpr bool reads_gzip = false;
+struct gzip_body {
+  bool read(std::string_view, const std::function<bool(std::string_view)>&) { return false; }
+  bool is_whole() const noexcept { return false; }
+};
+#endif
+
 // Connections go from list to list and stay in their place of memory.
 using connections = std::list<connection>;
 
@@ -2500,7 +2556,8 @@ class httplib_exchange {
     auto code = success;
     const bool complete = line_.client->send(request, head, code) && code == success;
     const bool from_origin = !pool_.base.tls || line_.trusted;  // else it is the proxy's
-    if (from_origin && (complete || bodiless_) && inspect(head) && is_whole(head)) return answer(head);
+    const bool sound = from_origin && (complete || bodiless_) && (inspected_ || inspect(head));
+    if (sound && is_whole()) return answer(head);
     return failure(code, (std::max)(head.status, line_.proxy_status));
   }
   // The answer ended where the next one begins.
@@ -2515,14 +2572,14 @@ class httplib_exchange {
     out.path = request_.url.substr(pool_.base.origin.size());
     out.body = request_.body;
     out.headers.emplace("Host", pool_.base.authority);
-    if (find_header(request_.headers, "Accept-Encoding") == nullptr) out.headers.emplace("Accept-Encoding", "identity");
+    if (!asked_) out.headers.emplace("Accept-Encoding", reads_gzip && request_.method != "HEAD" ? "gzip" : "identity");
     for (const auto& [name, value] : request_.headers) {
       if (!equal_names(name, "Expect")) out.headers.emplace(name, value);  // it is of framing
     }
     send_once(*line_.client, out.headers, line_);
     out.response_handler = [this](const httplib::Response& head) { return on_head(head); };
     out.content_receiver = [this](const char* data, std::size_t size, auto offset, auto total) {
-      return on_body(data, size) && (!chunked_ || on_chunk(total - offset - size));
+      return on_body({data, size}) && (!chunked_ || on_chunk(total - offset - size));
     };
     return out;
   }
@@ -2536,10 +2593,11 @@ class httplib_exchange {
   // Called before a body is read. False: httplib gives up.
   bool on_head(const httplib::Response& head) {
     line_.overhead = 0;
-    if (!inspect(head) || !inspect_framing(head)) return false;
+    if (!inspect(head)) return false;
     bodiless_ = head.status == 304;  // 0.11.4 would read until the peer closes
     if (bodiless_) return false;
-    const auto length = parse_number(head.get_header_value("Content-Length")).value_or(0);
+    if (ambiguous_) return fail(fault::malformed, "the answer's length is not clear");
+    const auto length = length_.value_or(0);
     if (length > request_.max_response_bytes) return fail(fault::too_large);
     const auto at_once = (std::min)(length, std::uint64_t{64} << 20);  // it may be a lie
     const auto failure = caught([&] { body_.reserve(static_cast<std::size_t>(at_once)); });
@@ -2547,69 +2605,83 @@ class httplib_exchange {
   }
 
   // Must not throw: httplib would not clean up.
-  bool on_body(const char* data, std::size_t size) {
+  bool on_body(std::string_view data) {
     line_.overhead = 0;
-    if (size > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
-    const auto failure = caught([&] { body_.append(data, size); });
+    if (!gzip_) return keep(data);
+    bool kept = true;
+    const auto failure =
+        caught([&] { kept = gzip_->read(data, [this](std::string_view plain) { return keep(plain); }); });
+    if (!failure.empty()) return fail(fault::too_large);  // for the memory
+    return kept || (fault_ == fault::none && fail(fault::malformed, "the answer is no sound gzip"));
+  }
+  bool keep(std::string_view plain) {
+    if (plain.size() > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
+    const auto failure = caught([&] { body_.append(plain); });
     return failure.empty() || fail(fault::too_large);  // for the memory
   }
 
   // Of a chunk so much is still to come.
   bool on_chunk(std::uint64_t left) {
-    if (left > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
+    if (!gzip_ && left > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
     if (left > 0 || is_chunk_closed<httplib::ClientImpl>(line_.ssl)) return true;
     return fail(fault::malformed, "the answer has a chunk that is none");
   }
 
+  // Reads a head once. False: it is unsound.
   bool inspect(const httplib::Response& head) {
+    inspected_ = true;
     status_ = head.status;
     if (head.status < 100 || head.status > 599) return fail(fault::malformed, "the answer's HTTP status is none");
     if (head.status < 200) return fail(fault::malformed, "an interim answer came where the final one was due");
-    const bool asked = find_header(request_.headers, "Accept-Encoding") != nullptr;
     for (const auto& [name, value] : head.headers) {  // 0.11.4 percent-decodes values: they can have any byte
       if (!is_token(name) || has_control(value)) return fail(fault::malformed, "the answer has a header that is none");
-      if (asked || !equal_names(name, "Content-Encoding") || value.empty() || equal_names(value, "identity")) continue;
+      if (equal_names(name, "Content-Encoding") && !inspect_encoding(value)) return false;
+      if (equal_names(name, "Content-Length") || equal_names(name, "Transfer-Encoding")) inspect_framing(name, value);
+      // 0.11.4 knows "close" alone, in lower case.
+      if (equal_names(name, "Connection")) closes_ |= lowered(value).find("close") != std::string::npos;
+    }
+    return true;
+  }
+  bool inspect_encoding(const std::string& value) {
+    if (asked_ || value.empty() || equal_names(value, "identity")) return true;
+    if (!reads_gzip || gzip_ || !equal_names(value, "gzip")) {
       return fail(fault::malformed, "the answer has a content encoding that was not asked for: " + one_line(value));
     }
+    gzip_.emplace();
     return true;
   }
-
   // For an answer with a body: its end must be beyond doubt.
-  bool inspect_framing(const httplib::Response& head) {
-    const auto coding = head.get_header_value("Transfer-Encoding");
-    chunked_ = head.has_header("Transfer-Encoding");
-    if (chunked_ && (!equal_names(coding, "chunked") || head.get_header_value_count("Transfer-Encoding") != 1))
-      return fail(fault::malformed, "unknown transfer encoding");
-    const auto [first, last] = head.headers.equal_range("Content-Length");
-    for (auto it = first; it != last; ++it) {
-      const bool is_number = each_is(it->second, is_digit);
-      if (it->second != first->second || !is_number || !parse_number(it->second) || chunked_) {
-        return fail(fault::malformed, "the answer's length is not clear");
-      }
+  void inspect_framing(std::string_view name, const std::string& value) {
+    if (equal_names(name, "Transfer-Encoding")) {
+      ambiguous_ |= chunked_ || length_ || !equal_names(value, "chunked");
+      chunked_ = true;
+    } else {
+      const auto length = each_is(value, is_digit) ? parse_number(value) : std::nullopt;
+      ambiguous_ |= chunked_ || !length || (length_ && length_ != length);
+      length_ = length;
     }
-    return true;
   }
 
-  bool has_body(const httplib::Response& head) const noexcept {
-    return !bodiless_ && head.status != 204 && request_.method != "HEAD";
-  }
-  static bool is_framed(const httplib::Response& head) {
-    return head.has_header("Content-Length") || head.has_header("Transfer-Encoding");
-  }
+  bool has_body() const noexcept { return !bodiless_ && status_ != 204 && request_.method != "HEAD"; }
+  bool is_framed() const noexcept { return chunked_ || length_; }
   // A body that ends with the connection ends by the peer's close_notify, not because the connection broke or the
   // watchdog cut it, which httplib takes for the end too. (Without TLS nothing tells: that is for loopback only.)
-  bool is_whole(const httplib::Response& head) {
-    if (!has_body(head) || is_framed(head)) return true;
-    return pool_.ended(line_) == connection::ending::none && (!pool_.base.tls || line_.peer_finished);
+  bool is_whole() {
+    if (!has_body()) return true;
+    if (gzip_ && !gzip_->is_whole()) return fail(fault::malformed, "the answer's gzip ends before its end");
+    return is_framed() || (pool_.ended(line_) == connection::ending::none && (!pool_.base.tls || line_.peer_finished));
   }
 
   http_response answer(const httplib::Response& head) {
-    const auto closes = lowered(head.get_header_value("Connection"));  // 0.11.4 knows "close" alone, in lower case
-    const bool framed = has_body(head) ? is_framed(head) : request_.method != "HEAD" && !bodiless_ && !is_framed(head);
-    ended_cleanly_ = framed && head.version == "HTTP/1.1" && closes.find("close") == std::string::npos;
+    const bool framed = has_body() ? is_framed() : request_.method != "HEAD" && !bodiless_ && !is_framed();
+    ended_cleanly_ = framed && head.version == "HTTP/1.1" && !closes_;
     http_response out{.status = head.status, .body = std::move(body_)};
     out.headers.reserve(static_cast<std::size_t>(std::distance(head.headers.begin(), head.headers.end())));
-    for (const auto& [name, value] : head.headers) out.headers.push_back({name, value});
+    for (const auto& [name, value] : head.headers) {
+      const bool of_gzip =
+          gzip_ && has_body() && (equal_names(name, "Content-Encoding") || equal_names(name, "Content-Length"));
+      if (!of_gzip) out.headers.push_back({name, value});  // those are not of the body that is handed on
+    }
     return out;
   }
 
@@ -2661,12 +2733,19 @@ class httplib_exchange {
   const connections::iterator place_;
   connection& line_;
   const http_request& request_;
+  const bool asked_ = find_header(request_.headers, "Accept-Encoding") != nullptr;  // for encodings, by the caller
   std::string body_{};
-  int status_ = 0;
   fault fault_ = fault::none;
   std::string why_{};
+
+  // What the head says.
+  bool inspected_ = false;
+  int status_ = 0;
   bool bodiless_ = false;
-  bool chunked_ = false;
+  bool chunked_ = false, closes_ = false;
+  bool ambiguous_ = false;  // two lengths, a coding that is unknown
+  std::optional<std::uint64_t> length_{};
+  std::optional<gzip_body> gzip_{};
   bool ended_cleanly_ = false;
 };
 #endif
