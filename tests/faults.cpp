@@ -46,7 +46,7 @@ using nango_test::verdict;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr milliseconds patience{nango_test::is_sanitized ? 2000 : 400}, margin{nango_test::is_sanitized ? 2000 : 250};
+constexpr milliseconds patience{nango_test::is_sanitized ? 1000 : 400}, margin{nango_test::is_sanitized ? 2000 : 250};
 constexpr bool is_0_11_4 = std::string_view(CPPHTTPLIB_VERSION) == "0.11.4";
 
 nango::client_options options_for(const fault_server& server) {
