@@ -2540,10 +2540,10 @@ class httplib_exchange {
       : pool_(pool), taken_(line), place_(line.begin()), line_(line.front()), request_(request) {
     line_.overhead = 0;
     pool_.start(taken_, request_);
-    ERR_clear_error();  // SSL_get_error would take what other code left there for its own
+    clear_errors();  // SSL_get_error would take what other code left there for its own
   }
   ~httplib_exchange() {
-    ERR_clear_error();
+    clear_errors();
     pool_.stop(taken_, place_);
   }
   httplib_exchange(const httplib_exchange&) = delete;
@@ -2565,6 +2565,10 @@ class httplib_exchange {
 
  private:
   enum class fault { none, too_large, malformed };
+
+  static void clear_errors() {
+    if (ERR_peek_error() != 0) ERR_clear_error();  // which goes through all places of an empty queue, too
+  }
 
   httplib::Request message() {
     httplib::Request out;

@@ -1,6 +1,7 @@
 // Default backend: over loopback, against the local HTTPS server of the API.
 
 #include <doctest/doctest.h>
+#include <openssl/err.h>
 
 #include <atomic>
 #include <chrono>
@@ -84,6 +85,17 @@ TEST_CASE("what is sent arrives byte for byte") {
 #endif
   CHECK(header_of(*echoed, "host") == "127.0.0.1:" + std::to_string(f.server.port()));
   CHECK(echoed->at("headers").size() == 5);  // and nothing else
+}
+
+TEST_CASE("a call leaves no error in OpenSSL's queue, neither its own nor what was there") {
+  fixture f;
+  ERR_raise(ERR_LIB_USER, ERR_R_INTERNAL_ERROR);
+  CHECK(f.api.get("test/echo"));
+  CHECK(ERR_peek_error() == 0);
+  const auto untrusting = nango::client({.api_key = "key", .base_url = f.server.base_url()}).get("test/echo");
+  REQUIRE_FALSE(untrusting);
+  CHECK(untrusting.error().code == errc::tls_failed);
+  CHECK(ERR_peek_error() == 0);
 }
 
 TEST_CASE("a body of any size arrives whole, without an Expect") {
