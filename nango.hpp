@@ -11,7 +11,8 @@
 /// A call flows one way: Client (checks, URL, headers) -> Rate limiter (one permit for each attempt) -> HTTP seam
 /// (a backend sends) -> Envelope (the answer becomes a result) -> Retries (again from the limiter, or out).
 /// The sections follow that flow, first all public declarations, then `detail`, then the definitions in the same order:
-/// Errors, HTTP seam, Rate limiter, Paths and queries, Envelope, Retries, Client, Default backend.
+/// Errors, HTTP seam, Rate limiter, Paths and queries, Envelope, Retries, Client, Default backend; and, made of these
+/// and unknown to them, CRM resources.
 ///
 /// Needs nlohmann/json, and cpp-httplib with TLS unless NANGO_NO_HTTPLIB is defined.
 
@@ -34,7 +35,7 @@
 #include <condition_variable>  // the one way to wait
 #include <cstddef>             // size_t
 #include <cstdint>             // uint64_t
-#include <cstdio>              // sscanf reads HTTP dates
+#include <cstdio>              // sscanf reads HTTP dates, snprintf writes times
 #include <cstdlib>             // getenv, abort
 #include <functional>          // client_options::on_attempt, any_backend
 #include <limits>              // arithmetic that does not overflow
@@ -875,6 +876,154 @@ class httplib_backend {
 /// The client that most programs use.
 using client = basic_client<httplib_backend>;
 #endif
+
+// --------------------------------------------------------------------------------------------------------------------
+// CRM resources: the records of an end user's CRM as types
+// --------------------------------------------------------------------------------------------------------------------
+
+/// The CRM resources of the API ("CRM resources": the API's pages on contacts, accounts and opportunities). The names
+/// are those of the wire, but for `adresses` and `email_adresses`, which are spelt so there, and raw_external_data.
+///
+/// Any field but `id` may be absent or null: it is empty then. Numbers may come as JSON texts ("0.78"), if these are
+/// JSON numbers and nothing else. Times are ISO 8601, to the second: "2022-08-01T09:30:00Z", with a fraction, which is
+/// dropped, with an offset such as +02:00, without any (then it is UTC), or a date alone (midnight UTC). Unknown fields
+/// are ignored; a record without an `id`, or with a field of another type, is decode_error, with the field's place.
+namespace crm {
+
+/// A time in UTC, of a year from 0 to 9999.
+using time_point = std::chrono::sys_seconds;
+
+/// Where somebody is.
+struct address {
+  /// @{ As the CRM has it.
+  std::optional<std::string> street_1{}, street_2{}, city{}, state{}, zip_code{}, country{}, address_type{};
+  /// @}
+  bool operator==(const address&) const = default;  ///< Of each field.
+};
+/// An email address.
+struct email_address {
+  /// @{ As the CRM has it.
+  std::optional<std::string> email{}, email_type{};
+  /// @}
+  bool operator==(const email_address&) const = default;  ///< Of each field.
+};
+/// A phone number.
+struct phone_number {
+  /// @{ As the CRM has it.
+  std::optional<std::string> phone_number{}, phone_number_type{};
+  /// @}
+  bool operator==(const crm::phone_number&) const = default;  ///< Of each field.
+};
+/// A person.
+struct contact {
+  std::string id{};  ///< A UUID.
+  /// @{ As the CRM has it; `account` is an account's id.
+  std::optional<std::string> external_id{}, first_name{}, last_name{}, job_title{}, account{};
+  std::vector<address> addresses{};
+  std::vector<email_address> email_addresses{};
+  std::vector<crm::phone_number> phone_numbers{};
+  std::optional<time_point> last_activity_at{}, external_created_at{}, external_modified_at{};
+  /// @}
+  json raw{};                                       ///< The CRM's own record; null unless include_raw asked for it.
+  bool operator==(const contact&) const = default;  ///< Of each field.
+};
+/// An opportunity as an account names it.
+struct account_opportunity {
+  /// @{ As the CRM has it.
+  std::optional<std::string> opportunity_id{}, opportunity_stage{};
+  std::optional<bool> opportunity_closed{};
+  /// @}
+  bool operator==(const account_opportunity&) const = default;  ///< Of each field.
+};
+/// A company.
+struct account {
+  std::string id{};  ///< A UUID.
+  /// @{ As the CRM has it; `contacts` are ids.
+  std::optional<std::string> external_id{}, name{}, description{}, industry{};
+  std::optional<double> annual_revenue{}, number_of_employees{};
+  std::optional<std::string> website{};
+  std::vector<std::string> contacts{};
+  std::vector<account_opportunity> opportunities{};
+  std::vector<address> addresses{};
+  std::vector<crm::phone_number> phone_numbers{};
+  std::optional<time_point> last_activity_at{}, external_created_at{}, external_modified_at{};
+  /// @}
+  json raw{};                                       ///< The CRM's own record; null unless include_raw asked for it.
+  bool operator==(const account&) const = default;  ///< Of each field.
+};
+/// A deal.
+struct opportunity {
+  std::string id{};  ///< A UUID.
+  /// @{ As the CRM has it; `contacts` and `accounts` are ids, `probability` is from 0 to 1.
+  std::optional<std::string> external_id{}, name{}, description{}, stage{};
+  std::optional<double> amount{};
+  std::optional<time_point> close_date{};
+  std::optional<double> probability{}, expected_revenue{};
+  std::optional<std::string> expected_revenue_currency{};
+  std::optional<bool> is_won{}, is_closed{};
+  std::vector<std::string> contacts{}, accounts{};
+  std::optional<time_point> last_activity_at{}, external_created_at{}, external_modified_at{};
+  /// @}
+  json raw{};                                           ///< The CRM's own record; null unless include_raw asked for it.
+  bool operator==(const opportunity&) const = default;  ///< Of each field.
+};
+
+/// Which contacts. What is empty asks for nothing.
+struct contact_query {
+  std::vector<std::string> email{};    ///< With any of these addresses. None may be empty or have a comma.
+  std::vector<std::string> account{};  ///< Of any of these accounts, by id. None may be empty or have a comma.
+  std::string name{};                  ///< In the first or the last name.
+  bool include_raw = false;            ///< Asks for `raw` as well.
+};
+/// Which accounts.
+struct account_query {
+  std::string name{};        ///< In the name; empty: all.
+  bool include_raw = false;  ///< Asks for `raw` as well.
+};
+/// Which opportunities.
+struct opportunity_query {
+  std::string name{};        ///< In the name; empty: all.
+  bool include_raw = false;  ///< Asks for `raw` as well.
+};
+
+/// @{ GET crm/contacts and so on, or one of them by its id, which must not be empty. The client is a handle of a user.
+/// Errors: those of basic_client::get; invalid_argument for a query that cannot be sent.
+template <http_backend Backend, rate_limiter Limiter>
+result<std::vector<contact>> list_contacts(const basic_client<Backend, Limiter>& user, const contact_query& which = {},
+                                           const call_options& options = {});
+template <http_backend Backend, rate_limiter Limiter>
+result<contact> get_contact(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw = false,
+                            const call_options& options = {});
+template <http_backend Backend, rate_limiter Limiter>
+result<std::vector<account>> list_accounts(const basic_client<Backend, Limiter>& user, const account_query& which = {},
+                                           const call_options& options = {});
+template <http_backend Backend, rate_limiter Limiter>
+result<account> get_account(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw = false,
+                            const call_options& options = {});
+template <http_backend Backend, rate_limiter Limiter>
+result<std::vector<opportunity>> list_opportunities(const basic_client<Backend, Limiter>& user,
+                                                    const opportunity_query& which = {},
+                                                    const call_options& options = {});
+template <http_backend Backend, rate_limiter Limiter>
+result<opportunity> get_opportunity(const basic_client<Backend, Limiter>& user, std::string_view id,
+                                    bool include_raw = false, const call_options& options = {});
+/// @}
+
+/// One of the types above.
+template <class Value>
+concept record =
+    std::same_as<Value, address> || std::same_as<Value, email_address> || std::same_as<Value, crm::phone_number> ||
+    std::same_as<Value, contact> || std::same_as<Value, account_opportunity> || std::same_as<Value, account> ||
+    std::same_as<Value, opportunity>;
+
+/// @{ For nlohmann/json: `json(contact)`, in the spelling of the wire and without what is empty, and
+/// `get<crm::contact>()`, of a result or of your own data; where that does not fit it throws std::runtime_error with
+/// the field's place (with exceptions off: std::abort).
+template <record Value> void to_json(json& to, const Value& value);
+template <record Value> void from_json(const json& from, Value& value);
+/// @}
+
+}  // namespace crm
 
 // ====================================================================================================================
 // Private parts, in the same sections
@@ -2754,6 +2903,282 @@ class httplib_exchange {
 };
 #endif
 
+// --- CRM resources --------------------------------------------------------------------------------------------------
+
+template <class Like, class Record>
+concept is_like = std::same_as<std::remove_const_t<Like>, Record>;
+
+// Each field of a record with its name on the wire: the one list for reading and writing.
+template <is_like<crm::address> Like, class Visit> void each_field(Like& of, const Visit& visit) {
+  visit("street_1", of.street_1);
+  visit("street_2", of.street_2);
+  visit("city", of.city);
+  visit("state", of.state);
+  visit("zip_code", of.zip_code);
+  visit("country", of.country);
+  visit("address_type", of.address_type);
+}
+template <is_like<crm::email_address> Like, class Visit> void each_field(Like& of, const Visit& visit) {
+  visit("email", of.email);
+  visit("email_type", of.email_type);
+}
+template <is_like<crm::phone_number> Like, class Visit> void each_field(Like& of, const Visit& visit) {
+  visit("phone_number", of.phone_number);
+  visit("phone_number_type", of.phone_number_type);
+}
+template <class Like, class Visit> void each_common_field(Like& of, const Visit& visit) {
+  visit("id", of.id);
+  visit("external_id", of.external_id);
+  visit("last_activity_at", of.last_activity_at);
+  visit("external_created_at", of.external_created_at);
+  visit("external_modified_at", of.external_modified_at);
+  visit("raw_external_data", of.raw);
+}
+template <is_like<crm::contact> Like, class Visit> void each_field(Like& of, const Visit& visit) {
+  each_common_field(of, visit);
+  visit("first_name", of.first_name);
+  visit("last_name", of.last_name);
+  visit("job_title", of.job_title);
+  visit("account", of.account);
+  visit("adresses", of.addresses);
+  visit("email_adresses", of.email_addresses);
+  visit("phone_numbers", of.phone_numbers);
+}
+template <is_like<crm::account_opportunity> Like, class Visit> void each_field(Like& of, const Visit& visit) {
+  visit("opportunity_id", of.opportunity_id);
+  visit("opportunity_stage", of.opportunity_stage);
+  visit("opportunity_closed", of.opportunity_closed);
+}
+template <is_like<crm::account> Like, class Visit> void each_field(Like& of, const Visit& visit) {
+  each_common_field(of, visit);
+  visit("name", of.name);
+  visit("description", of.description);
+  visit("industry", of.industry);
+  visit("annual_revenue", of.annual_revenue);
+  visit("number_of_employees", of.number_of_employees);
+  visit("website", of.website);
+  visit("contacts", of.contacts);
+  visit("opportunities", of.opportunities);
+  visit("adresses", of.addresses);
+  visit("phone_numbers", of.phone_numbers);
+}
+template <is_like<crm::opportunity> Like, class Visit> void each_field(Like& of, const Visit& visit) {
+  each_common_field(of, visit);
+  visit("name", of.name);
+  visit("description", of.description);
+  visit("stage", of.stage);
+  visit("amount", of.amount);
+  visit("close_date", of.close_date);
+  visit("probability", of.probability);
+  visit("expected_revenue", of.expected_revenue);
+  visit("expected_revenue_currency", of.expected_revenue_currency);
+  visit("is_won", of.is_won);
+  visit("is_closed", of.is_closed);
+  visit("contacts", of.contacts);
+  visit("accounts", of.accounts);
+}
+
+// Takes so many digits off the front.
+inline std::optional<int> take_digits(std::string_view& text, std::size_t count) noexcept {
+  const auto number = text.size() >= count && each_is(text.substr(0, count), is_digit)
+                          ? parse_number(text.substr(0, count))
+                          : std::nullopt;
+  if (!number) return std::nullopt;
+  text.remove_prefix(count);
+  return static_cast<int>(*number);
+}
+inline bool take(std::string_view& text, std::string_view any_of) noexcept {
+  if (text.empty() || !is_one_of(text.front(), any_of)) return false;
+  text.remove_prefix(1);
+  return true;
+}
+
+// What has to follow a time of the day: nothing, or `Z`, or an offset from UTC.
+inline std::optional<std::chrono::minutes> parse_offset(std::string_view text) noexcept {
+  if (text.empty() || text == "Z") return std::chrono::minutes(0);
+  const int sign = text.front() == '-' ? -1 : 1;
+  if (!take(text, "+-")) return std::nullopt;
+  const auto hours = take_digits(text, 2);
+  const bool has_minutes = take(text, ":") || !text.empty();
+  const auto minutes = has_minutes ? take_digits(text, 2) : std::optional(0);
+  if (!hours || !minutes || !text.empty() || *hours > 23 || *minutes > 59) return std::nullopt;
+  return sign * std::chrono::minutes(*hours * 60 + *minutes);
+}
+
+// ISO 8601, as far as the API's pages have it.
+inline std::optional<crm::time_point> parse_time(std::string_view text) noexcept {
+  const auto year = take_digits(text, 4);
+  const bool dashed = take(text, "-");
+  const auto month = take_digits(text, 2);
+  const bool both_dashed = dashed && take(text, "-");
+  const auto day = take_digits(text, 2);
+  if (!year || !month || !day || !both_dashed) return std::nullopt;
+  const auto date = std::chrono::year(*year) / *month / *day;
+  if (!date.ok()) return std::nullopt;
+  const auto midnight = crm::time_point(std::chrono::sys_days(date));
+  if (text.empty()) return midnight;
+  const bool has_time = take(text, "T");
+  const auto hour = take_digits(text, 2);
+  const auto minute = take(text, ":") ? take_digits(text, 2) : std::nullopt;
+  const auto second = take(text, ":") ? take_digits(text, 2) : std::nullopt;
+  if (!has_time || !hour || !minute || !second || *hour > 23 || *minute > 59 || *second > 60) return std::nullopt;
+  if (take(text, ".")) {
+    if (text.empty() || !is_digit(text.front())) return std::nullopt;
+    while (!text.empty() && is_digit(text.front())) text.remove_prefix(1);
+  }
+  const auto offset = parse_offset(text);
+  if (!offset) return std::nullopt;
+  return midnight + std::chrono::seconds((*hour * 60 + *minute) * 60 + *second) - *offset;
+}
+
+inline std::string time_text(crm::time_point time) {
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const auto second = static_cast<int>((time - day).count());
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02dZ", static_cast<int>(date.year()),
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), second / 3600, second / 60 % 60,
+                second % 60);
+  return text.data();
+}
+
+// Reads records out of JSON, whose texts it takes. The first thing that does not fit ends it.
+class record_reader {
+ public:
+  explicit record_reader(std::string place) : place_(std::move(place)) {}
+
+  // What does not fit, and where; never what the answer says there.
+  const std::string& problem() const noexcept { return problem_; }
+
+  template <crm::record Record> void read(json& from, Record& to) {
+    if (!from.is_object()) return expected("an object", from);
+    each_field(to, [&](const char* name, auto& field) {
+      if (!problem_.empty()) return;
+      const auto found = from.find(name);
+      json nothing;
+      within(place_.empty() ? std::string(name) : std::string(".") + name,
+             [&] { read(found != from.end() ? *found : nothing, field); });
+    });
+  }
+  template <class Value> void read(json& from, std::vector<Value>& to) {
+    if (from.is_null()) return;
+    if (!from.is_array()) return expected("an array", from);
+    to.reserve(from.size());
+    for (std::size_t i = 0; i < from.size() && problem_.empty(); ++i) {
+      within('[' + std::to_string(i) + ']', [&] { read(from[i], to.emplace_back()); });
+    }
+  }
+  template <class Value> void read(json& from, std::optional<Value>& to) {
+    if (!from.is_null()) read(from, to.emplace());
+  }
+  void read(json& from, std::string& to) {
+    auto* text = from.get_ptr<std::string*>();
+    text != nullptr ? void(to = std::move(*text)) : expected("a string", from);
+  }
+  void read(json& from, bool& to) {
+    const auto* value = from.get_ptr<bool*>();
+    value != nullptr ? void(to = *value) : expected("true or false", from);
+  }
+  void read(json& from, double& to) {
+    const auto* text = from.get_ptr<std::string*>();
+    const bool may_be_one = text != nullptr && !text->empty() && (is_digit(text->front()) || text->front() == '-') &&
+                            is_digit(text->back());  // no spaces: JSON allows them around
+    const auto number = may_be_one ? parse_json(*text) : json();
+    const auto& value = text != nullptr ? number : from;
+    value.is_number() ? void(to = value.get<double>()) : expected("a number", from);
+  }
+  void read(json& from, crm::time_point& to) {
+    const auto* text = from.get_ptr<std::string*>();
+    const auto time = text != nullptr ? parse_time(*text) : std::nullopt;
+    time ? void(to = *time) : expected("a time such as 2022-08-01T09:30:00Z", from);
+  }
+  void read(json& from, json& to) { to = std::move(from); }
+
+ private:
+  template <class Fn> void within(const std::string& part, const Fn& f) {
+    const auto size = place_.size();
+    place_ += part;
+    f();
+    place_.resize(size);
+  }
+  void expected(const char* what, const json& found) {
+    problem_ = (place_.empty() ? "the value" : place_) + " is not " + what + ", but of type " + found.type_name();
+  }
+
+  std::string place_;
+  std::string problem_{};
+};
+
+// To JSON. What is empty is left out.
+template <crm::record Record> json write_record(const Record& record);
+template <class Value> json written(const Value& value) {
+  if constexpr (crm::record<Value>) {
+    return write_record(value);
+  } else if constexpr (std::same_as<Value, crm::time_point>) {
+    return time_text(value);
+  } else {
+    return value;
+  }
+}
+inline void write_field(json& to, const char* name, const std::string& field) { to[name] = field; }
+template <class Value> void write_field(json& to, const char* name, const std::optional<Value>& field) {
+  if (field) to[name] = written(*field);
+}
+template <class Value> void write_field(json& to, const char* name, const std::vector<Value>& field) {
+  for (const auto& each : field) to[name].push_back(written(each));
+}
+inline void write_field(json& to, const char* name, const json& field) {
+  if (!field.is_null()) to[name] = field;
+}
+template <crm::record Record> json write_record(const Record& record) {
+  json to = json::object();
+  each_field(record, [&](const char* name, const auto& field) { write_field(to, name, field); });
+  return to;
+}
+
+// Comma-separated; an element must not be two.
+inline result<std::string> comma_list(const std::vector<std::string>& all, const char* name) {
+  std::string joined;
+  for (const auto& one : all) {
+    if (one.empty() || is_one_of(',', one)) {
+      return refuse(std::string("contact_query::") + name +
+                    " has an element that is empty or has a comma in it; give each one by itself");
+    }
+    joined += (joined.empty() ? "" : ",") + one;
+  }
+  return joined;
+}
+inline query record_query(const std::string& name, bool include_raw) {
+  query parameters;
+  if (!name.empty()) parameters.emplace_back("name", name);
+  if (include_raw) parameters.emplace_back("include_raw", true);
+  return parameters;
+}
+inline result<query> query_of(const crm::contact_query& which) {
+  auto parameters = record_query(which.name, which.include_raw);
+  for (const auto& [name, all] : {std::pair{"email", &which.email}, {"account", &which.account}}) {
+    auto list = comma_list(*all, name);
+    if (!list) return std::move(list).error();
+    if (!list->empty()) parameters.emplace_back(name, *list);
+  }
+  return parameters;
+}
+
+template <class Value, class Client>
+result<Value> fetch_records(const Client& user, const std::string& path, const query& which,
+                            const call_options& options) {
+  auto answer = user.request("GET", path, which, options);
+  if (!answer) return std::move(answer).error();
+  Value value{};
+  record_reader reader("result");
+  reader.read(answer->result, value);
+  if (reader.problem().empty()) return value;
+  return error{.code = errc::decode_error,
+               .http_status = answer->http_status,
+               .message = reader.problem(),
+               .attempts = answer->attempts};
+}
+
 }  // namespace detail
 
 // ====================================================================================================================
@@ -2899,6 +3324,67 @@ inline result<http_response> httplib_backend::send(const http_request& request) 
   return outcome;
 }
 #endif
+
+// --- CRM resources --------------------------------------------------------------------------------------------------
+
+namespace crm {
+
+template <http_backend Backend, rate_limiter Limiter>
+result<std::vector<contact>> list_contacts(const basic_client<Backend, Limiter>& user, const contact_query& which,
+                                           const call_options& options) {
+  const auto parameters = detail::query_of(which);
+  if (!parameters) return parameters.error();
+  return detail::fetch_records<std::vector<contact>>(user, "crm/contacts", *parameters, options);
+}
+template <http_backend Backend, rate_limiter Limiter>
+result<contact> get_contact(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
+                            const call_options& options) {
+  return detail::fetch_records<contact>(user, path("crm", "contacts", id), detail::record_query({}, include_raw),
+                                        options);
+}
+template <http_backend Backend, rate_limiter Limiter>
+result<std::vector<account>> list_accounts(const basic_client<Backend, Limiter>& user, const account_query& which,
+                                           const call_options& options) {
+  return detail::fetch_records<std::vector<account>>(user, "crm/accounts",
+                                                     detail::record_query(which.name, which.include_raw), options);
+}
+template <http_backend Backend, rate_limiter Limiter>
+result<account> get_account(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
+                            const call_options& options) {
+  return detail::fetch_records<account>(user, path("crm", "accounts", id), detail::record_query({}, include_raw),
+                                        options);
+}
+template <http_backend Backend, rate_limiter Limiter>
+result<std::vector<opportunity>> list_opportunities(const basic_client<Backend, Limiter>& user,
+                                                    const opportunity_query& which, const call_options& options) {
+  return detail::fetch_records<std::vector<opportunity>>(user, "crm/opportunities",
+                                                         detail::record_query(which.name, which.include_raw), options);
+}
+template <http_backend Backend, rate_limiter Limiter>
+result<opportunity> get_opportunity(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
+                                    const call_options& options) {
+  return detail::fetch_records<opportunity>(user, path("crm", "opportunities", id),
+                                            detail::record_query({}, include_raw), options);
+}
+
+template <record Value> void to_json(json& to, const Value& value) { to = detail::write_record(value); }
+template <record Value> void from_json(const json& from, Value& value) {
+  auto taken = from;
+  Value found{};
+  detail::record_reader reader("");
+  reader.read(taken, found);
+  if (reader.problem().empty()) {
+    value = std::move(found);
+    return;
+  }
+#ifdef NANGO_DETAIL_EXCEPTIONS
+  throw std::runtime_error(reader.problem());
+#else
+  std::abort();
+#endif
+}
+
+}  // namespace crm
 
 }  // namespace NANGO_DETAIL_VERSION
 }  // namespace nango

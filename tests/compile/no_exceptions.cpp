@@ -20,7 +20,9 @@ int main() {
   if (!api || (*api).get("x")->size() != 2) return 2;
   if ((*api).get("fail").error().code != nango::errc::connection_failed) return 3;
   if ((*api).get<std::vector<int>>("x").value_or(std::vector<int>{}).size() != 2) return 4;
+  const auto contacts = nango::crm::list_contacts(*api);  // two numbers
+  if (contacts || contacts.error().code != nango::errc::decode_error) return 5;
   std::signal(SIGABRT, aborted);
   static_cast<void>((*api).get("fail").value());  // aborts
-  return 5;
+  return 6;
 }

@@ -139,6 +139,33 @@ template <class Client> bool use_client(const Client& made) {
          user.get("..").error().code == errc::invalid_argument;
 }
 
+// Answers each path with one record, or with a list of it.
+nango::result<nango::http_response> answer_record(const nango::http_request& request) {
+  const json record = {{"id", "1"}, {"adresses", {json::object()}}, {"last_activity_at", "2022-08-01T09:30:00Z"}};
+  const json envelope = {{"status", "ok"},
+                         {"result", request.url.find("/1") != request.url.npos ? record : json{record}}};
+  return nango::http_response{200, {}, envelope.dump()};
+}
+
+bool use_crm() {
+  namespace crm = nango::crm;
+  const auto made =
+      nango::basic_client<nango::any_backend>::create({.api_key = "key", .base_url = "https://a"}, answer_record);
+  const auto& user = *made;
+  const auto contacts = crm::list_contacts(user, {.email = {"a@example.com"}, .name = "Rolf", .include_raw = true});
+  const auto accounts = crm::list_accounts(user, {.name = "Quay"});
+  const auto opportunities = crm::list_opportunities(user, {.name = "Ten"}, {.headers = {{"X-Trace", "1"}}});
+  const auto contact = crm::get_contact(user, "1", true);
+  const auto account = crm::get_account(user, "1");
+  const auto opportunity = crm::get_opportunity(user, "1");
+  return contacts && accounts && opportunities && contact && account && opportunity && *contact == contacts->at(0) &&
+         json(*contact).get<crm::contact>() == *contact && json(*account).get<crm::account>() == *account &&
+         json(*opportunity).get<crm::opportunity>() == *opportunity &&
+         json(crm::account_opportunity{}).get<crm::account_opportunity>() == crm::account_opportunity{} &&
+         json(crm::email_address{}).get<crm::email_address>() == crm::email_address{} &&
+         json(crm::phone_number{}).get<crm::phone_number>() == crm::phone_number{};
+}
+
 bool use_clients() {
   nango::client_options options{.api_key = "key"};
   options.on_attempt = [](const nango::attempt&) {};
@@ -152,7 +179,7 @@ bool use_clients() {
 }
 
 bool use_everything() {
-  return use_errors() && use_result() && use_seam() && use_limiters() && use_functions() && use_clients();
+  return use_errors() && use_result() && use_seam() && use_limiters() && use_functions() && use_clients() && use_crm();
 }
 
 }  // namespace
