@@ -42,6 +42,7 @@ struct local_nango_options {
   std::chrono::steady_clock::duration window = std::chrono::seconds(1);  ///< any time span of this length
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;  ///< called under a lock
   std::chrono::seconds keep_alive = std::chrono::seconds(5);  ///< idle connections are closed after this long
+  std::size_t more_users = 0;                                 ///< their tokens are numbered_token(0) and so on
   certificate_options certificate = {};                       ///< what the server shows; signed by the CA of ca_file()
 };
 
@@ -68,6 +69,7 @@ class local_nango {
   static std::string api_key() { return "local-test-api-key-0001"; }
   static std::string user_token() { return "6b693b41-bf22-42e6-aa31-b75cd41749ab"; }
   static std::string other_user_token() { return "d2c0f4f5-0d39-4b5e-9d0a-4f7b1c6f1e27"; }
+  static std::string numbered_token(std::size_t number) { return "user-" + std::to_string(number); }
 
   /// Requests with this user token and a valid API key, the refused ones among them; 0 for an unknown token.
   std::size_t requests(const std::string& token) const { return traffic_of(token).requests; }
@@ -462,6 +464,9 @@ inline local_nango::local_nango(local_nango_options options)
       ca_file_(authority_.pem()) {
   users_[user_token()].data = nlohmann::json::parse(detail::sample_data);
   users_[other_user_token()].data = nlohmann::json::parse(detail::other_sample_data);
+  for (std::size_t i = 0; i < options_.more_users; ++i) {
+    users_[numbered_token(i)].data = users_[other_user_token()].data;
+  }
   const detail::sigpipe_guard guard;
   server_ = std::make_unique<httplib::SSLServer>(
       [this](auto&& context) -> bool { return set_up_tls(detail::as_context(context)); });

@@ -143,7 +143,7 @@ template <class Client> bool use_client(const Client& made) {
 nango::result<nango::http_response> answer_record(const nango::http_request& request) {
   const json record = {{"id", "1"}, {"adresses", {json::object()}}, {"last_activity_at", "2022-08-01T09:30:00Z"}};
   const json envelope = {{"status", "ok"},
-                         {"result", request.url.find("/1") != request.url.npos ? record : json{record}}};
+                         {"result", request.url.find("/1") != request.url.npos ? record : json::array({record})}};
   return nango::http_response{200, {}, envelope.dump()};
 }
 

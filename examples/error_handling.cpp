@@ -1,0 +1,160 @@
+// What to do about each error, in the style of std::expected and in the style of exceptions. Each error here is a real
+// one, from a local server of the API that this program starts.
+
+#include <chrono>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "local_nango.hpp"
+#include "nango.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+
+enum class decision {
+  mend_the_call,
+  reconnect_the_user,
+  check_the_setup,
+  try_later,
+  ask_for_less,
+  look_into_it,
+  nothing
+};
+
+// No `default`: a compiler that warns of a missing case tells of each error that a later version adds.
+decision what_to_do(const nango::error& e) {
+  // [each code]
+  switch (e.code) {
+    case nango::errc::params_error:      // the message says which parameter
+    case nango::errc::invalid_argument:  // nothing was sent; the message says what to do
+    case nango::errc::decode_error: return decision::mend_the_call;
+    case nango::errc::auth_error: return decision::reconnect_the_user;  // or the key is wrong
+    case nango::errc::tls_failed: return decision::check_the_setup;     // never turn verification off
+    case nango::errc::rate_limited:                                     // e.retry_after says when
+    case nango::errc::processing_error:                                 // these were retried already,
+    case nango::errc::connection_failed:                                // where that was safe:
+    case nango::errc::timed_out: return decision::try_later;            // see e.may_have_executed
+    case nango::errc::response_too_large: return decision::ask_for_less;
+    case nango::errc::api_error:          // e.type is an error_type newer than this version
+    case nango::errc::unexpected_status:  // e.http_status and e.body: a gateway's page?
+    case nango::errc::malformed_response: return decision::look_into_it;
+    case nango::errc::canceled: break;  // by yourself
+  }
+  return decision::nothing;
+  // [end]
+}
+
+std::string_view name_of(decision what) {
+  switch (what) {
+    case decision::mend_the_call: return "mend the call";
+    case decision::reconnect_the_user: return "have the user connect again";
+    case decision::check_the_setup: return "check the set-up";
+    case decision::try_later: return "try later";
+    case decision::ask_for_less: return "ask for less";
+    case decision::look_into_it: return "look into it";
+    case decision::nothing: break;
+  }
+  return "nothing";
+}
+
+int failures = 0;
+
+// Prints what came of a call that must fail, and what to do about it.
+template <class Value> void show(std::string_view what, const nango::result<Value>& got, nango::errc expected) {
+  if (got || got.error().code != expected) {
+    std::cerr << what << " did not end as it should\n";
+    ++failures;
+    return;
+  }
+  std::cout << what << "\n  " << got.error() << "\n  -> " << name_of(what_to_do(got.error()));
+  if (got.error().may_have_executed) std::cout << " (it may have been executed)";
+  std::cout << '\n';
+}
+
+// [expected style]
+nango::result<std::string> name_of_first_contact(const nango::client& user) {
+  return nango::crm::list_contacts(user).and_then([](const auto& contacts) -> nango::result<std::string> {
+    if (contacts.empty()) return std::string("nobody");
+    return contacts.front().first_name.value_or("") + ' ' + contacts.front().last_name.value_or("");
+  });
+}
+// [end]
+
+// [throwing style]
+std::string name_or_words(const nango::client& user) {
+  try {
+    const auto contacts = nango::crm::list_contacts(user).value();
+    return contacts.empty() ? "nobody" : contacts.front().last_name.value_or("");
+  } catch (const nango::exception& e) {
+    return std::string("it failed: ") + e.what();  // and e.error() is all there is to know
+  }
+}
+// [end]
+
+// Retries at once would meet the same; this waits as long as the API asks for.
+// [wait as asked]
+nango::result<nango::json> get_patiently(const nango::client& user, std::string_view path) {
+  // Waits and retries are the client's: they go on until the timeout. So allow as much as you can wait.
+  auto got = user.get(path, {}, {.timeout = 2min});
+  if (!got && got.error().code == nango::errc::rate_limited) {
+    std::cerr << "put off: again in " << got.error().retry_after.value_or(1s).count() << " ms\n";
+  }
+  return got;
+}
+// [end]
+
+}  // namespace
+
+int main() {
+  const nango_test::local_nango server;
+  const nango::client_options options{.api_key = server.api_key(),
+                                      .base_url = server.base_url(),
+                                      .retry = {.max_attempts = 2, .base_delay = 10ms, .max_delay = 10ms},
+                                      .ca_file = server.ca_file()};
+  const nango::client api(options);
+  const auto user = api.user(server.user_token());
+  using nango::errc;
+
+  show("a parameter that there is not", user.get("crm/contacts", {{"colour", "blue"}}), errc::params_error);
+  show("an id that is missing", user.get(nango::path("crm", "contacts", "")), errc::invalid_argument);
+  show("a user whom the API does not know", api.user("nobody").get("crm/contacts"), errc::auth_error);
+  show("a request that the API cannot process", user.get("test/processing-error"), errc::processing_error);
+  show("a POST of that kind", user.post("test/processing-error", {{"a", 1}}), errc::processing_error);
+  show("a slow answer", user.get("test/sleep", {{"ms", 5'000}}, {.timeout = 100ms}), errc::timed_out);
+  show("a result of another type", user.get<int>("crm/contacts"), errc::decode_error);
+
+  auto small = options;
+  small.max_response_bytes = 1'000;
+  show("an answer of 5,000 bytes, with 1,000 allowed", nango::client(small).get("test/bytes", {{"count", 5'000}}),
+       errc::response_too_large);
+  auto untrusting = options;
+  untrusting.ca_file.clear();  // the system's authorities do not know this server
+  show("a server that is not trusted", nango::client(untrusting).get("test/echo"), errc::tls_failed);
+  auto nowhere = options;
+  nowhere.base_url = "https://127.0.0.1:1/v1/";
+  show("a port where nobody listens", nango::client(nowhere).get("test/echo"), errc::connection_failed);
+  auto in_clear = options;
+  in_clear.base_url = "http://api.nango.dev/v1/";
+  show("a base URL without TLS", nango::client::create(in_clear), errc::invalid_argument);
+  nango::cancel_source source;
+  source.cancel();
+  show("a call that was canceled", user.get("crm/contacts", {}, {.cancel = source.token()}), errc::canceled);
+  auto slow = options;
+  slow.rate = {.requests = 1, .per = 10s};
+  const auto limited = nango::client(slow).user(server.other_user_token());
+  if (!get_patiently(limited, "crm/accounts")) ++failures;
+  show("a second call in a window of one, with a timeout of 1 s", limited.get("crm/accounts", {}, {.timeout = 1s}),
+       errc::rate_limited);
+
+  std::cout << "\nThe first contact: " << name_of_first_contact(user).value_or("unknown") << '\n';
+  std::cout << "As nobody: " << name_or_words(api.user("nobody")) << '\n';
+  // [error_code]
+  const auto late = user.get("test/sleep", {{"ms", 5'000}}, {.timeout = 100ms});
+  const std::error_code code = late ? std::error_code() : make_error_code(late.error().code);
+  if (code == std::errc::timed_out) std::cout << code.category().name() << ": " << code.message() << '\n';
+  // [end]
+  return failures == 0 ? 0 : 1;
+}

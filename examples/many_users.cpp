@@ -1,0 +1,128 @@
+// A backend that serves thousands of end users with one API key: 16 threads share one client, which keeps each user
+// within the API's limit and ends by its deadlines. Ctrl-C ends what is under way.
+//
+//   many_users [users] [calls for each]      # 2000 and 3, against a local server of the API that this starts
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <cstddef>
+#include <iostream>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "local_nango.hpp"
+#include "nango.hpp"
+
+namespace {
+
+using std::chrono::steady_clock;
+
+volatile sig_atomic_t interrupted = 0;
+void interrupt(int) { interrupted = 1; }  // all that a handler may do
+
+struct totals {
+  std::atomic<std::size_t> done = 0, records = 0, requests = 0, waited_ms = 0;
+  std::mutex mutex{};
+  std::map<std::string, std::size_t> errors{};  // by their code; under the mutex
+};
+
+// [many users]
+// Threads share the client; each call is made by a handle of its user, which is cheap to make.
+void work(const nango::client& api, const std::vector<std::string>& tokens, std::size_t calls, std::size_t& next,
+          std::mutex& next_mutex, const nango::cancel_token& cancel, totals& sum) {
+  for (;;) {
+    std::size_t turn = 0;
+    {
+      const std::lock_guard lock(next_mutex);
+      if (next == tokens.size() * calls || cancel.canceled()) return;
+      turn = next++;
+    }
+    const auto contacts = nango::crm::list_contacts(api.user(tokens[turn % tokens.size()]), {}, {.cancel = cancel});
+    ++sum.done;
+    if (contacts) {
+      sum.records += contacts->size();
+    } else {
+      const std::lock_guard lock(sum.mutex);
+      ++sum.errors[std::string(to_string(contacts.error().code))];
+    }
+  }
+}
+// [end]
+
+void show_progress(const totals& sum, std::size_t all, steady_clock::time_point began) {
+  const std::chrono::duration<double> spent = steady_clock::now() - began;
+  const auto done = sum.done.load();
+  std::cerr << '\r' << done << " of " << all << " calls, "
+            << static_cast<long>(static_cast<double>(done) / spent.count()) << " a second   " << std::flush;
+}
+
+std::size_t number(int argc, char** argv, int at, std::size_t usual) {
+  std::size_t value = 0;
+  const std::string_view text = at < argc ? argv[at] : "";
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool good = failure == std::errc() && end == text.data() + text.size() && value >= 1 && value <= 1'000'000;
+  return at >= argc ? usual : good ? value : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto users = number(argc, argv, 1, 2'000), calls = number(argc, argv, 2, 3);
+  if (users == 0 || calls == 0 || argc > 3) {
+    std::cerr << "usage: many_users [users] [calls for each], each from 1 to 1000000\n";
+    return 2;
+  }
+  const nango_test::local_nango server({.more_users = users});
+  std::vector<std::string> tokens;
+  for (std::size_t i = 0; i < users; ++i) tokens.push_back(server.numbered_token(i));
+
+  totals sum;
+  nango::client_options options{
+      .api_key = server.api_key(), .base_url = server.base_url(), .ca_file = server.ca_file()};
+  options.on_attempt = [&sum](const nango::attempt& seen) {  // from many threads at once
+    ++sum.requests;
+    sum.waited_ms += static_cast<std::size_t>(std::chrono::round<std::chrono::milliseconds>(seen.waited).count());
+  };
+  const nango::client api(options);
+
+  struct sigaction action {};
+  action.sa_handler = interrupt;
+  action.sa_flags = SA_RESETHAND;  // a second Ctrl-C kills
+  ::sigaction(SIGINT, &action, nullptr);
+
+  nango::cancel_source source;
+  std::size_t next = 0;
+  std::mutex next_mutex;
+  std::vector<std::thread> threads;
+  const auto began = steady_clock::now();
+  for (int i = 0; i < 16; ++i) {
+    threads.emplace_back([&] { work(api, tokens, calls, next, next_mutex, source.token(), sum); });
+  }
+  const bool on_terminal = ::isatty(STDERR_FILENO) == 1;
+  const auto all = users * calls;
+  for (int look = 0; sum.done < all && interrupted == 0; ++look) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    if (on_terminal && look % 10 == 0) show_progress(sum, all, began);
+  }
+  if (interrupted != 0) source.cancel();
+  for (auto& thread : threads) thread.join();
+  if (on_terminal) std::cerr << "\r\x1b[K";
+
+  const std::chrono::duration<double> spent = steady_clock::now() - began;
+  std::cout << sum.done << " calls for " << users << " users in " << spent.count()
+            << " s: " << static_cast<long>(static_cast<double>(sum.done) / spent.count()) << " a second\n"
+            << sum.requests << " requests, " << sum.records << " records, " << sum.waited_ms
+            << " ms of waiting for turns\n";
+  for (const auto& [code, count] : sum.errors) std::cout << count << " x " << code << '\n';
+  if (interrupted != 0) std::cout << "interrupted\n";
+  return interrupted != 0 ? 130 : sum.errors.empty() ? 0 : 1;
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Runs an example, and checks what it prints.
+
+examples.py NAME PROGRAM
+"""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+SECRETS = ["local-test-api-key", "6b693b41-bf22-42e6-aa31-b75cd41749ab"]  # of local_nango.hpp
+
+
+def run(*command, code=0):
+    """What it printed on its two streams."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    expect(done.returncode == code, f"exit code {done.returncode}, not {code}", done.stdout + done.stderr)
+    return done.stdout, done.stderr
+
+
+def expect(holds, what, output=""):
+    if not holds:
+        sys.exit(f"{what}\n{output}")
+
+
+def expect_lines(text, *patterns):
+    """Each pattern is found in a line, after the line of the one before it."""
+    lines = iter(text.splitlines())
+    for pattern in patterns:
+        expect(any(re.search(pattern, line) for line in lines), f"not printed, or not there: {pattern}", text)
+
+
+def error_handling(program):
+    out, _ = run(program)
+    expect_lines(out,
+                 r"PARAMS_ERROR \(HTTP 400\): .*colour", "-> mend the call$",
+                 "invalid_argument: .*empty segment", "-> mend the call$",
+                 r"AUTH_ERROR \(HTTP 401\)", "-> have the user connect again$",
+                 "PROCESSING_ERROR", r"-> try later \(it may have been executed\)",
+                 "a POST of that kind", "PROCESSING_ERROR", r"-> try later \(it may have been executed\)",
+                 "timed_out", "-> try later", "decode_error", "-> mend the call", "response_too_large", "-> ask for less",
+                 "tls_failed: .*not trusted", "-> check the set-up$", "connection_failed: cannot connect", "-> try later$",
+                 "invalid_argument: .*must begin with https://", "canceled", "-> nothing$",
+                 "rate_limited: .*after the deadline", "-> try later$",
+                 "^The first contact: Rolf Lindgren$", "^As nobody: it failed: AUTH_ERROR", "^nango: the deadline passed$")
+
+
+def many_users(program):
+    out, progress = run(program, "300", "2")
+    expect_lines(out, "^600 calls for 300 users in .* a second$", "^600 requests, 600 records, ")
+    expect(progress == "", "progress is for terminals only", progress)
+    for bad in (["0"], ["x"], ["1", "2", "3"], ["-1"], ["1000001"]):
+        _, usage = run(program, *bad, code=2)
+        expect_lines(usage, "^usage: many_users")
+    with subprocess.Popen([program, "1", "100000"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            process.wait(0.7)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+    expect(process.returncode == 130, f"exit code {process.returncode} after Ctrl-C", out)
+    expect_lines(out, "^\\d+ calls for 1 users", "x canceled$", "^interrupted$")
+
+
+def observability(program):
+    page, log = run(program)
+    lines = [json.loads(line) for line in log.splitlines()]
+    expect(len(lines) == 40 and all(0 < line["attempt"] <= 3 for line in lines), "40 attempts are logged", log)
+    expect(sum("retry_in_ms" in line for line in lines) == 8, "8 of them are tried again", log)
+    for secret in SECRETS:
+        expect(secret not in page + log, "a secret is told")
+    values = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+    route = '{method="GET",route="crm/contacts/:id",outcome="ok"}'
+    expect(values.get("nango_attempts_total" + route) == "20", "20 contacts are counted under one route", page)
+    expect(sum(int(v) for k, v in values.items() if k.startswith("nango_attempts_total")) == 40, "40 are counted", page)
+    for name in ("nango_attempt_seconds", "nango_limiter_wait_seconds"):
+        buckets = [int(v) for k, v in values.items() if k.startswith(name + '_bucket{route="crm/contacts/:id"')]
+        expect(len(buckets) == 9 and buckets == sorted(buckets) and buckets[-1] == 20, f"the buckets of {name}", page)
+    typed = {name for name in re.findall(r"^# TYPE (\S+) ", page, re.M)}
+    expect(typed == {"nango_attempts_total", "nango_attempt_seconds", "nango_limiter_wait_seconds"}, "types", page)
+
+
+def coroutines_or_threads(program):
+    out, _ = run(program)
+    expect_lines(out, "^coroutine: Birch and Harbour$", "^futures: 11 records", "^cancellation: canceled while")
+
+
+def testing_your_app(program):
+    out, _ = run(program)
+    expect_lines(out, r"test cases: +6 \| +6 passed \| 0 failed")
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
