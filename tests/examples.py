@@ -87,6 +87,11 @@ def coroutines_or_threads(program):
     expect_lines(out, "^coroutine: Birch and Harbour$", "^futures: 11 records", "^cancellation: canceled while")
 
 
+def curl_backend(program):
+    out, _ = run(program)
+    expect(out.splitlines() == ["Birch and Harbour", "Quiet Harbour", 'POST {"said":"hello"}'], "two accounts, an echo", out)
+
+
 def testing_your_app(program):
     out, _ = run(program)
     expect_lines(out, r"test cases: +6 \| +6 passed \| 0 failed")
