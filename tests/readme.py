@@ -2,6 +2,9 @@
 
 extract QUICKSTART OUTPUT   writes the program between the quickstart's two markers
 check README QUICKSTART     fails where the README's first C++ block is another program
+snippets README             fails where another C++ block is not what stands in the file that the line above it names,
+                            <!-- examples/error_handling.cpp: each code -->, from `// [each code]` to `// [end]`; or
+                            where a marker of an example is not shown
 install README CONSUMERS    fails where a block of the README's section Install is in no file of these projects, or a
                             project in no block
 """
@@ -10,26 +13,57 @@ import difflib
 import pathlib
 import re
 import sys
+import textwrap
 
 INCLUDES = '#include "nango.hpp"\n#include <iostream>\n'
+FIVE_LINES = "the five-line program"
 
 
 def program(quickstart):
     text = open(quickstart, encoding="utf-8").read()
-    found = re.search(r"// \[the five-line program\]\n(.*?) *// \[end\]\n", text, re.DOTALL)
+    found = re.search(rf"// \[{FIVE_LINES}\]\n(.*?) *// \[end\]\n", text, re.DOTALL)
     if not found:
         sys.exit(f"{quickstart}: the markers are missing")
     return found.group(1)
 
 
-def check(readme, quickstart):
-    found = re.search(r"```cpp\n(.*?)```", open(readme, encoding="utf-8").read(), re.DOTALL)
-    shown = found.group(1) if found else ""
-    expected = INCLUDES + program(quickstart) + "}\n"
+def compare(expected, shown, source, readme):
     if shown != expected:
         sys.stdout.writelines(difflib.unified_diff(
-            expected.splitlines(True), shown.splitlines(True), quickstart, readme))
-        sys.exit("the README's first program is not the quickstart's")
+            expected.splitlines(True), shown.splitlines(True), str(source), str(readme)))
+        sys.exit(f"the README's code is not that of {source}")
+
+
+def check(readme, quickstart):
+    found = re.search(r"```cpp\n(.*?)```", open(readme, encoding="utf-8").read(), re.DOTALL)
+    compare(INCLUDES + program(quickstart) + "}\n", found.group(1) if found else "", quickstart, readme)
+
+
+def marked(path):
+    """The pieces of a file by their names."""
+    pieces = {}
+    for indent, name, piece in re.findall(r"^( *)// \[([^\]\n]+)\]\n(.*?)^ *// \[end\]$", path.read_text(encoding="utf-8"),
+                                          re.DOTALL | re.MULTILINE):
+        pieces[name] = textwrap.dedent(piece)
+    return pieces
+
+
+def snippets(readme):
+    root = pathlib.Path(readme).parent
+    blocks = re.findall(r"(?:<!-- (\S+): (.*?) -->\n)?```cpp\n(.*?)```", open(readme, encoding="utf-8").read(), re.DOTALL)
+    seen = set()
+    for path, name, shown in blocks[1:]:
+        if not path:
+            sys.exit(f"this block does not say whose it is:\n{shown}")
+        pieces = marked(root / path)
+        if name not in pieces:
+            sys.exit(f"{path} has no [{name}]")
+        compare(pieces[name], shown, f"{path}: {name}", readme)
+        seen.add((path, name))
+    for path in [*sorted((root / "examples").rglob("*.cpp")), root / "tests/readme_calls.cpp"]:
+        for name in marked(path):
+            if name != FIVE_LINES and (str(path.relative_to(root)), name) not in seen:
+                sys.exit(f"the README does not show [{name}] of {path}")
 
 
 def install(readme, consumers):
@@ -49,7 +83,5 @@ def install(readme, consumers):
 
 if sys.argv[1] == "extract":
     open(sys.argv[3], "w", encoding="utf-8").write(program(sys.argv[2]) + "  return 0;\n}\n")
-elif sys.argv[1] == "install":
-    install(*sys.argv[2:])
 else:
-    check(*sys.argv[2:])
+    {"check": check, "snippets": snippets, "install": install}[sys.argv[1]](*sys.argv[2:])
