@@ -3659,7 +3659,7 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
     }
     so_far.done = page->next.empty();
     if (so_far.done) return so_far;
-    if (page->next == so_far.cursor || watch.comes_again(page->next)) {
+    if (watch.comes_again(page->next)) {
       return failed({.code = errc::malformed_response, .message = "a cursor came again: the pages have no end"});
     }
     so_far.cursor = std::move(page->next);
