@@ -671,7 +671,7 @@ struct attempt {
 
 /// On whose behalf a handle calls.
 struct identity {
-  nango::headers headers{};  ///< Sent with each call; the rules of call_options::headers, X-User-Account aside.
+  nango::headers headers{};  ///< Sent with each call; as call_options::headers and X-User-Account, and none empty.
   std::string limit_key{};   ///< What the limiter counts by; empty: not limited.
 };
 

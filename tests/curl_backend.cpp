@@ -179,7 +179,7 @@ TEST_CASE("a cancel ends a call in each phase") {
     const curl_client api(options);
     nango::cancel_source source;
     std::thread canceler([&] {
-      while (server.acts_left() != 0) std::this_thread::sleep_for(milliseconds(1));
+      nango_test::comes_true([&] { return server.acts_left() == 0; });
       source.cancel();
     });
     const auto got = api.get("x", {}, {.cancel = source.token()});

@@ -307,6 +307,23 @@ TEST_CASE("clients and connections of a key share one window") {
   CHECK(f.api->get("x", {}, {.timeout = 1ms}).error().code == errc::rate_limited);
 }
 
+TEST_CASE("so do two clients that share a limiter; those of two keys have one each") {
+  manual_clock::reset();
+  manual_clock::run_by_itself();
+  scripted_backend backend;
+  backend.always([](const nango::http_request&) -> nango::result<nango::http_response> {
+    return nango::http_response{.status = 200, .body = "{}"};
+  });
+  const nango::basic_sliding_window<manual_clock> limiter(hosted::options("a").rate);
+  const hosted_client one(hosted::options("key-1"), backend, limiter), same(hosted::options("key-1"), backend, limiter),
+      other(hosted::options("key-2"), backend, limiter);
+  for (int i = 0; i < 100; ++i) REQUIRE((one.get("x") && same.get("x") && other.get("x")));
+  for (int i = 0; i < 100; ++i) REQUIRE(other.get("x"));
+  CHECK(manual_clock::elapsed() == 0s);
+  CHECK(same.get("x", {}, {.timeout = 1ms}).error().code == errc::rate_limited);
+  CHECK(other.get("x", {}, {.timeout = 1ms}).error().code == errc::rate_limited);
+}
+
 TEST_CASE("the account's state is there for callers of request()") {
   fixture f;
   f.backend.answer(200, "{}", {{"X-RateLimit-Remaining", "17"}, {"X-RateLimit-Reset", "1795489548"}});
