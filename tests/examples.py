@@ -34,17 +34,19 @@ def expect_lines(text, *patterns):
 
 def error_handling(program):
     out, _ = run(program)
+    retried = r"-> try later \(it may have been executed\)$"
     expect_lines(out,
-                 r"PARAMS_ERROR \(HTTP 400\): .*colour", "-> mend the call$",
-                 "invalid_argument: .*empty segment", "-> mend the call$",
-                 r"AUTH_ERROR \(HTTP 401\)", "-> have the user connect again$",
-                 "PROCESSING_ERROR", r"-> try later \(it may have been executed\)",
-                 "a POST of that kind", "PROCESSING_ERROR", r"-> try later \(it may have been executed\)",
-                 "timed_out", "-> try later", "decode_error", "-> mend the call", "response_too_large", "-> ask for less",
-                 "tls_failed: .*not trusted", "-> check the set-up$", "connection_failed: cannot connect", "-> try later$",
-                 "invalid_argument: .*must begin with https://", "canceled", "-> nothing$",
-                 "rate_limited: .*after the deadline", "-> try later$",
-                 "^The first contact: Rolf Lindgren$", "^As nobody: it failed: AUTH_ERROR", "^nango: the deadline passed$")
+                 r"PARAMS_ERROR \(HTTP 400\): .*colour -> mend the call$", "invalid_argument: .*empty segment.* -> mend the call$",
+                 r"AUTH_ERROR \(HTTP 401\): .* -> have the user connect again$",
+                 "^a request .*: PROCESSING_ERROR .*" + retried, "^a POST .*: PROCESSING_ERROR .*" + retried,
+                 "timed_out: .*under way " + retried, "decode_error .* -> mend the call", ": canceled: .* -> nothing$",
+                 r"PLAN_ERROR \(HTTP 402\): too small -> look into it", r"unexpected_status \(HTTP 502\).* -> look into it",
+                 r"malformed_response \(HTTP 200\).* -> look into it", "response_too_large .* -> ask for less",
+                 "tls_failed: .*not trusted.* -> check the set-up$", "connection_failed: cannot connect .* -> try later$",
+                 "invalid_argument: .*must begin with https://.* -> mend the call$",
+                 "rate_limited: .*after the deadline -> try later$", r"rate_limited \(HTTP 429\): .* -> try later$", "^14 codes$",
+                 "^The account of the first contact: Birch and Harbour, and as nobody: unknown$",
+                 "^The first contact: Lindgren, and as nobody: it failed: AUTH_ERROR", "^nango: the deadline passed$")
 
 
 def many_users(program):
