@@ -69,19 +69,33 @@ def many_users(program):
 def observability(program):
     page, log = run(program)
     lines = [json.loads(line) for line in log.splitlines()]
-    expect(len(lines) == 40 and all(0 < line["attempt"] <= 3 for line in lines), "40 attempts are logged", log)
+    expect(len(lines) == 48 and all(0 < line["attempt"] <= 3 for line in lines), "48 attempts are logged", log)
     expect(sum("retry_in_ms" in line for line in lines) == 8, "8 of them are tried again", log)
+    outcomes = {(line["path"], line["status"], line["outcome"]) for line in lines}
+    expect(("test/processing-error", 500, "PROCESSING_ERROR") in outcomes and ("crm/contacts", 200, "ok") in outcomes,
+           "paths, statuses and outcomes are logged", log)
     for secret in SECRETS:
         expect(secret not in page + log, "a secret is told")
+
     values = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
-    route = '{method="GET",route="crm/contacts/:id",outcome="ok"}'
-    expect(values.get("nango_attempts_total" + route) == "20", "20 contacts are counted under one route", page)
-    expect(sum(int(v) for k, v in values.items() if k.startswith("nango_attempts_total")) == 40, "40 are counted", page)
+    app = r'app="the \"nightly\" import"'
+    labelled = re.compile(r'[a-z_]+\{([a-z]+="(\\["\\n]|[^"\\\n])*"(,|(?=\})))+\} [0-9.e+-]+')
+    for line in page.splitlines():
+        expect(line.startswith("# ") or labelled.fullmatch(line) and app in line, "a line of the text format", line)
+    counts = {key: value for key, value in values.items() if key.startswith("nango_attempts_total")}
+    expected = {("crm/accounts", "AUTH_ERROR"): 4, ("crm/contacts", "ok"): 4, ("crm/contacts/:id", "ok"): 20,
+                ("crm/contacts/:id", "PARAMS_ERROR"): 4, ("other", "PARAMS_ERROR"): 4, ("other", "PROCESSING_ERROR"): 12}
+    expect(counts == {f'nango_attempts_total{{{app},route="{route}",method="GET",outcome="{outcome}"}}': str(count)
+                      for (route, outcome), count in expected.items()}, "what is counted, and by which labels", page)
     for name in ("nango_attempt_seconds", "nango_limiter_wait_seconds"):
-        buckets = [int(v) for k, v in values.items() if k.startswith(name + '_bucket{route="crm/contacts/:id"')]
-        expect(len(buckets) == 9 and buckets == sorted(buckets) and buckets[-1] == 20, f"the buckets of {name}", page)
-    typed = {name for name in re.findall(r"^# TYPE (\S+) ", page, re.M)}
-    expect(typed == {"nango_attempts_total", "nango_attempt_seconds", "nango_limiter_wait_seconds"}, "types", page)
+        buckets = [int(v) for k, v in values.items() if k.startswith(f'{name}_bucket{{{app},route="crm/contacts/:id"')]
+        expect(len(buckets) == 9 and buckets == sorted(buckets) and buckets[-1] == 24, f"the buckets of {name}", page)
+        expect(0 <= float(values[f'{name}_sum{{{app},route="crm/contacts/:id"}}']) < 24 * 10, f"the sum of {name}", page)
+        expect(values[f'{name}_count{{{app},route="crm/contacts/:id"}}'] == "24", f"the count of {name}", page)
+    expect(float(values[f'nango_attempt_seconds_sum{{{app},route="crm/contacts/:id"}}']) > 0, "times are measured", page)
+    typed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.M))
+    expect(typed == {"nango_attempts_total": "counter", "nango_attempt_seconds": "histogram",
+                     "nango_limiter_wait_seconds": "histogram"}, "types", page)
 
 
 def coroutines_or_threads(program):
