@@ -7,6 +7,7 @@ examples.py NAME PROGRAM
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -64,10 +65,17 @@ def many_users(program):
         os.close(its_end)
         progress = ""
         while not re.search(r"[1-9]\d\d+ of 100000 calls, \d+ a second", progress):
+            if not select.select([terminal], [], [], 20)[0]:
+                process.kill()
+                sys.exit(f"no progress on a terminal\n{progress}")
             progress += os.read(terminal, 1000).decode()
         asked = time.monotonic()
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
+        try:
+            out, _ = process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            sys.exit("it goes on after Ctrl-C")
         took = time.monotonic() - asked
     os.close(terminal)
     expect(process.returncode == 130, f"exit code {process.returncode} after Ctrl-C", out)
