@@ -49,7 +49,7 @@ def error_handling(program):
                  "invalid_argument: .*must begin with https://.* -> mend the call$",
                  "rate_limited: .*after the deadline -> try later$", r"rate_limited \(HTTP 429\): .* -> try later$", "^14 codes$",
                  "^The account of the first contact: Birch and Harbour, and as nobody: unknown$",
-                 "^The first contact: Lindgren, and as nobody: it failed: AUTH_ERROR", "^nango: the deadline passed$")
+                 "^The first contact: Rolf Lindgren, and as nobody: it failed: AUTH_ERROR", "^nango: the deadline passed$")
 
 
 def many_users(program):
@@ -128,6 +128,11 @@ def coroutines_or_threads(program):
         if took <= 100 and late <= 600 and busy <= 20:
             return
     expect(False, "neither shutdown within 100 ms, the deadline within 600 ms nor a loop never busy for 20 ms", out)
+
+
+def curl_backend(program):
+    out, _ = run(program)
+    expect(out.splitlines() == ["Birch and Harbour", "Quiet Harbour", 'POST {"said":"hello"}'], "two accounts, an echo", out)
 
 
 def testing_your_app(program):

@@ -232,6 +232,7 @@ inline constexpr std::string_view other_sample_data = R"json({
   "contacts": [
     {
       "id": "77c2f1b0-4e19-4e61-8a35-9c8b52d5dd01", "external_id": "501", "first_name": "Ines", "last_name": "Falk",
+      "job_title": "\u001b[2JDirector\u009b31m\u202e",
       "account": "e4f0a9d3-2b8c-4f7e-8d61-7a0b3c9eee01",
       "email_adresses": [{"email": "ines@example.org", "email_type": "work"}], "raw_external_data": {"vid": 501}
     }

@@ -1,0 +1,489 @@
+// A command line client for the CRM resources: `nango_cli --help` has examples. What it prints on a terminal is a
+// table, else JSON; a server's texts cannot take the terminal over.
+
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <clocale>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cwchar>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "nango.hpp"
+
+namespace {
+
+namespace crm = nango::crm;
+using nango::json;
+using std::chrono::milliseconds;
+
+// --- Exit codes -----------------------------------------------------------------------------------------------------
+
+constexpr const char* exit_codes = R"(Exit codes:
+  0  all went well
+  1  the output could not be written
+  2  the command is wrong, or the key or the user token is missing; nothing was sent
+  3  PARAMS_ERROR: the API refused the parameters
+  4  AUTH_ERROR: the API refused the key or the user token
+  5  the API, or a gateway before it, failed
+  6  rate limited
+  7  no connection, or none that can be trusted
+  8  timed out
+  9  the answer cannot be used
+  130  interrupted)";
+
+int exit_code_of(const nango::error& e) {
+  using nango::errc;
+  switch (e.code) {
+    case errc::invalid_argument: return 2;
+    case errc::params_error: return 3;
+    case errc::auth_error: return 4;
+    case errc::processing_error:
+    case errc::api_error:
+    case errc::unexpected_status: return 5;
+    case errc::rate_limited: return 6;
+    case errc::connection_failed:
+    case errc::tls_failed: return 7;
+    case errc::timed_out: return 8;
+    case errc::malformed_response:
+    case errc::decode_error:
+    case errc::response_too_large: return 9;
+    case errc::canceled: break;
+  }
+  return 130;
+}
+
+// --- Text for people ------------------------------------------------------------------------------------------------
+
+// The character at the front of valid UTF-8, and how many bytes it has.
+std::pair<std::uint32_t, std::size_t> first_character(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };
+  const std::size_t size = byte(0) < 0x80 ? 1 : byte(0) < 0xe0 ? 2 : byte(0) < 0xf0 ? 3 : 4;
+  if (size > text.size()) return {0xfffd, text.size()};
+  auto character = size == 1 ? byte(0) : byte(0) & (0xffU >> (size + 1));
+  for (std::size_t i = 1; i < size; ++i) character = (character << 6) | (byte(i) & 0x3fU);
+  return {character, size};
+}
+
+// What moves the cursor, colours, or turns the direction of text is shown as JSON escapes it.
+bool is_harmful(std::uint32_t c) {
+  return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || (c >= 0x200e && c <= 0x200f) ||
+         (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+std::string harmless(std::string_view text, bool keep_lines) {
+  std::string out;
+  while (!text.empty()) {
+    const auto [character, size] = first_character(text);
+    if (!is_harmful(character) || (keep_lines && character == '\n')) {
+      out += text.substr(0, size);
+    } else {
+      std::array<char, 8> escape{};
+      std::snprintf(escape.data(), escape.size(), "\\u%04x", static_cast<unsigned>(character));
+      out += escape.data();
+    }
+    text.remove_prefix(size);
+  }
+  return out;
+}
+
+// Of a terminal; characters that combine take none, most of East Asia two.
+std::size_t columns_of(std::uint32_t character) {
+  const int columns = ::wcwidth(static_cast<wchar_t>(character));
+  return columns < 0 ? 1 : static_cast<std::size_t>(columns);
+}
+std::size_t columns_of(std::string_view text) {
+  std::size_t columns = 0;
+  while (!text.empty()) {
+    const auto [character, size] = first_character(text);
+    columns += columns_of(character);
+    text.remove_prefix(size);
+  }
+  return columns;
+}
+// Exactly so many columns: filled with spaces, or cut with an ellipsis.
+std::string fitted(std::string_view text, std::size_t columns) {
+  const auto all = columns_of(text);
+  if (all <= columns) return std::string(text) + std::string(columns - all, ' ');
+  std::string out;
+  std::size_t used = 0;
+  while (!text.empty()) {
+    const auto [character, size] = first_character(text);
+    if (used + columns_of(character) + 1 > columns) break;
+    used += columns_of(character);
+    out += text.substr(0, size);
+    text.remove_prefix(size);
+  }
+  return out + "…" + std::string(columns - used - 1, ' ');
+}
+
+std::string number_text(double value) {
+  auto text = json(value).dump();
+  return text.ends_with(".0") ? text.substr(0, text.size() - 2) : text;
+}
+std::string text_of(const std::optional<std::string>& value) { return value.value_or(""); }
+std::string text_of(const std::optional<double>& value) { return value ? number_text(*value) : ""; }
+std::string text_of(const std::optional<bool>& value) { return value ? (*value ? "yes" : "no") : ""; }
+
+// --- Columns of the records -----------------------------------------------------------------------------------------
+
+template <class Record> struct column {
+  const char* name;
+  std::function<std::string(const Record&)> text;
+};
+
+std::vector<column<crm::contact>> columns_for(const crm::contact&) {
+  using record = crm::contact;
+  return {
+      {"first_name", [](const record& r) { return text_of(r.first_name); }},
+      {"last_name", [](const record& r) { return text_of(r.last_name); }},
+      {"job_title", [](const record& r) { return text_of(r.job_title); }},
+      {"email", [](const record& r) { return r.email_addresses.empty() ? "" : text_of(r.email_addresses[0].email); }},
+      {"phone",
+       [](const record& r) { return r.phone_numbers.empty() ? "" : text_of(r.phone_numbers[0].phone_number); }},
+      {"account", [](const record& r) { return text_of(r.account); }},
+      {"id", [](const record& r) { return r.id; }}};
+}
+std::vector<column<crm::account>> columns_for(const crm::account&) {
+  using record = crm::account;
+  return {{"name", [](const record& r) { return text_of(r.name); }},
+          {"industry", [](const record& r) { return text_of(r.industry); }},
+          {"annual_revenue", [](const record& r) { return text_of(r.annual_revenue); }},
+          {"employees", [](const record& r) { return text_of(r.number_of_employees); }},
+          {"website", [](const record& r) { return text_of(r.website); }},
+          {"contacts", [](const record& r) { return std::to_string(r.contacts.size()); }},
+          {"id", [](const record& r) { return r.id; }}};
+}
+std::vector<column<crm::opportunity>> columns_for(const crm::opportunity&) {
+  using record = crm::opportunity;
+  const auto date = [](const record& r) {
+    return r.close_date ? json(r).at("close_date").get<std::string>().substr(0, 10) : "";
+  };
+  return {{"name", [](const record& r) { return text_of(r.name); }},
+          {"stage", [](const record& r) { return text_of(r.stage); }},
+          {"amount", [](const record& r) { return text_of(r.amount); }},
+          {"probability", [](const record& r) { return text_of(r.probability); }},
+          {"close_date", date},
+          {"is_won", [](const record& r) { return text_of(r.is_won); }},
+          {"id", [](const record& r) { return r.id; }}};
+}
+
+// --- Output ---------------------------------------------------------------------------------------------------------
+
+enum class format { json_text, table, csv };
+
+using rows = std::vector<std::vector<std::string>>;  // the first has the names
+
+template <class Record> rows rows_of(const std::vector<Record>& records) {
+  const auto columns = columns_for(Record());
+  rows all(1);
+  for (const auto& column : columns) all[0].push_back(column.name);
+  for (const auto& record : records) {
+    all.emplace_back();
+    for (const auto& column : columns) all.back().push_back(column.text(record));
+  }
+  return all;
+}
+
+// The widest columns give way until all fit.
+std::vector<std::size_t> widths_of(const rows& all, std::size_t terminal) {
+  std::vector<std::size_t> widths(all[0].size());
+  for (const auto& row : all) {
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = (std::max)(widths[i], columns_of(row[i]));
+  }
+  const auto sum = [&] { return std::accumulate(widths.begin(), widths.end(), 2 * (widths.size() - 1)); };
+  for (auto widest = widths.begin(); terminal != 0 && sum() > terminal; --*widest) {
+    widest = std::max_element(widths.begin(), widths.end());
+    if (*widest <= 4) break;
+  }
+  return widths;
+}
+void print_table(std::ostream& out, rows all) {
+  for (auto& row : all) {
+    for (auto& cell : row) cell = harmless(cell, false);
+  }
+  winsize size{};
+  const bool on_terminal = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+  const auto widths = widths_of(all, on_terminal ? size.ws_col : 0);
+  for (const auto& row : all) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) line += (i == 0 ? "" : "  ") + fitted(row[i], widths[i]);
+    out << line.substr(0, line.find_last_not_of(' ') + 1) << '\n';
+  }
+}
+
+// RFC 4180, with each text as it came.
+void print_csv(std::ostream& out, const rows& all) {
+  for (const auto& row : all) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (i != 0) out << ',';
+      if (row[i].find_first_of("\",\r\n") == std::string::npos) {
+        out << row[i];
+        continue;
+      }
+      out << '"';
+      for (const char c : row[i]) out << (c == '"' ? "\"\"" : std::string(1, c));
+      out << '"';
+    }
+    out << "\r\n";
+  }
+}
+
+void print_json(std::ostream& out, const json& value) { out << harmless(value.dump(2), true) << '\n'; }
+
+template <class Record>
+void print(std::ostream& out, format as, const std::vector<Record>& records, const json& whole) {
+  if (as == format::json_text) print_json(out, whole);
+  if (as == format::table) print_table(out, rows_of(records));
+  if (as == format::csv) print_csv(out, rows_of(records));
+}
+
+// Tells on a terminal that a call takes long.
+class progress {
+ public:
+  progress() {
+    if (::isatty(STDERR_FILENO) == 1) thread_ = std::thread([this] { run(); });
+  }
+  ~progress() {
+    {
+      const std::lock_guard lock(mutex_);
+      done_ = true;
+      wake_.notify_one();
+    }
+    if (thread_.joinable()) thread_.join();
+  }
+  progress(const progress&) = delete;
+  progress& operator=(const progress&) = delete;
+
+ private:
+  void run() {
+    std::unique_lock lock(mutex_);
+    int seconds = 0;
+    while (!wake_.wait_for(lock, std::chrono::seconds(1), [this] { return done_; })) {
+      std::cerr << "\rwaiting for the API: " << ++seconds << " s" << std::flush;
+    }
+    if (seconds > 0) std::cerr << "\r\x1b[K" << std::flush;
+  }
+
+  std::mutex mutex_{};
+  std::condition_variable wake_{};
+  bool done_ = false;
+  std::thread thread_{};
+};
+
+template <class Call> auto waited(const Call& call) {
+  const progress told;
+  return call();
+}
+
+// --- Input ----------------------------------------------------------------------------------------------------------
+
+milliseconds parse_duration(const std::string& text) {
+  long long value = 0;
+  const auto* const end = text.data() + text.size();
+  const auto [unit, failure] = std::from_chars(text.data(), end, value);
+  const std::string_view name(unit, static_cast<std::size_t>(end - unit));
+  for (const auto& [known, factor] : {std::pair{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}}) {
+    if (failure == std::errc() && name == known && value > 0 && value < 1'000'000) return milliseconds(value * factor);
+  }
+  throw CLI::ValidationError("--timeout", "must be a number and ms, s, m or h, such as 500ms, 30s or 2m");
+}
+
+std::string read_key(const std::string& path) {
+  const std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file || std::filesystem::is_directory(path)) throw CLI::ValidationError("--key-file", "cannot be read: " + path);
+  auto key = text.str();
+  while (key.ends_with('\n') || key.ends_with('\r')) key.pop_back();
+  if (key.empty()) throw CLI::ValidationError("--key-file", "has no key in it: " + path);
+  return key;
+}
+
+nango::query parse_query(const std::vector<std::string>& parts) {
+  nango::query parameters;
+  for (const auto& part : parts) {
+    const auto equals = part.find('=');
+    if (equals == std::string::npos || equals == 0) throw CLI::ValidationError("-q", "must be NAME=VALUE: " + part);
+    parameters.emplace_back(part.substr(0, equals), part.substr(equals + 1));
+  }
+  return parameters;
+}
+
+nango::cancel_source interrupt;  // to cancel it stores to an atomic, which a signal's handler may
+void on_signal(int) { interrupt.cancel(); }
+
+// What the command line says.
+struct arguments {
+  std::string key_file{}, user{}, base_url{}, ca_file{}, timeout{"30s"}, unused_key{};
+  bool as_json = false, as_table = false, as_csv = false, include_raw = false;
+  std::string path{}, id{}, name{};
+  std::vector<std::string> query{}, emails{}, accounts{};
+};
+
+class program {
+ public:
+  int run(int argc, char** argv) {
+    CLI::App app("Reads an end user's CRM through the Nango API.", "nango_cli");
+    declare(app);
+    try {
+      app.parse(argc, argv);
+      if (!given_.unused_key.empty()) {
+        throw CLI::ValidationError("--key",
+                                   "is not taken, since all users of a machine see each other's arguments: set "
+                                   "NANGO_API_KEY, or name a file with --key-file");
+      }
+      return call();
+    } catch (const CLI::ParseError& e) {
+      if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
+      std::cerr << "nango_cli: " << e.what() << "\nnango_cli --help has examples\n";
+      return 2;
+    }
+  }
+
+ private:
+  void declare(CLI::App& app) {
+    app.set_version_flag("--version", "nango_cli of nango.hpp " NANGO_VERSION);
+    app.require_subcommand(1);
+    app.fallthrough();
+    app.footer(std::string(R"(Examples:
+  nango_cli contacts --name Rolf
+  nango_cli contacts --email rolf@example.com --email ase@example.org --csv > contacts.csv
+  nango_cli accounts 5f7d0c52-1f6b-4c1e-9a54-30d6f2b8aa01 --include-raw --json
+  nango_cli get crm/contacts -q name=Rolf | jq '.[].id'
+
+The API key comes from NANGO_API_KEY or --key-file. Without a format the output is a table on a terminal, else JSON.
+CSV has each text as it came: a spreadsheet may take one that begins with = for a formula.
+
+)") + exit_codes);
+    app.add_option("--key-file", given_.key_file, "File with the API key (instead of NANGO_API_KEY)")
+        ->type_name("FILE");
+    app.add_option("--key", given_.unused_key)->group("");  // to say why there is none
+    app.add_option("--user", given_.user, "User token")->type_name("TOKEN")->envname("NANGO_USER_TOKEN");
+    app.add_option("--base-url", given_.base_url, "Where the API is")->type_name("URL")->envname("NANGO_BASE_URL");
+    app.add_option("--ca-file", given_.ca_file, "Authorities to trust instead of the system's, as PEM")
+        ->type_name("FILE");
+    app.add_option("--timeout", given_.timeout, "Of the whole call, such as 500ms, 30s or 2m")->capture_default_str();
+    auto* const table = app.add_flag("--table", given_.as_table, "A table, as wide as the terminal");
+    auto* const csv = app.add_flag("--csv", given_.as_csv, "CSV, with a line of names")->excludes(table);
+    app.add_flag("--json", given_.as_json, "JSON")->excludes(table)->excludes(csv);
+
+    get_ = app.add_subcommand("get", "The result of any path, as JSON");
+    get_->add_option("path", given_.path, "Such as crm/contacts")->required();
+    get_->add_option("-q,--query", given_.query, "A parameter; may be repeated")
+        ->type_name("NAME=VALUE")
+        ->allow_extra_args(false);
+    contacts_ = declare_records(app, "contacts", "Contacts, or one of them");
+    contacts_->add_option("--email", given_.emails, "With this address; may be repeated")->allow_extra_args(false);
+    contacts_->add_option("--account", given_.accounts, "Of the account with this id; may be repeated")
+        ->allow_extra_args(false);
+    accounts_ = declare_records(app, "accounts", "Accounts, or one of them");
+    opportunities_ = declare_records(app, "opportunities", "Opportunities, or one of them");
+  }
+  CLI::App* declare_records(CLI::App& app, const char* name, const char* what) {
+    auto* const command = app.add_subcommand(name, what);
+    command->add_option("id", given_.id, "Of one record");
+    command->add_option("--name", given_.name, "With this in the name");
+    command->add_flag("--include-raw", given_.include_raw, "With what the CRM has (in JSON)");
+    return command;
+  }
+
+  int call() {
+    nango::client_options options{
+        .api_key = given_.key_file.empty() ? nango::env("NANGO_API_KEY") : read_key(given_.key_file),
+        .timeout = parse_duration(given_.timeout),
+        .ca_file = given_.ca_file};
+    if (options.api_key.empty())
+      throw CLI::ValidationError("the API key", "is missing: set NANGO_API_KEY, or name a file with --key-file");
+    if (given_.user.empty())
+      throw CLI::ValidationError("the user token", "is missing: give --user, or set NANGO_USER_TOKEN");
+    if (!given_.base_url.empty()) options.base_url = given_.base_url;
+    const auto made = nango::client::create(options);
+    if (!made) return report(made.error());
+    const auto user = (*made).user(given_.user);
+    const nango::call_options each{.cancel = interrupt.token()};
+
+    if (get_->parsed()) {
+      if (given_.as_table || given_.as_csv) throw CLI::ValidationError("get", "prints JSON only");
+      const auto parameters = parse_query(given_.query);
+      return show(waited([&] { return user.get(given_.path, parameters, each); }),
+                  [](std::ostream& out, const json& result) { print_json(out, result); });
+    }
+    const bool raw = given_.include_raw, one = !given_.id.empty();
+    if (one && !(given_.name.empty() && given_.emails.empty() && given_.accounts.empty())) {
+      throw CLI::ValidationError("an id", "is of one record, and needs no --name, --email or --account");
+    }
+    if (contacts_->parsed()) {
+      if (one) return show_one(waited([&] { return crm::get_contact(user, given_.id, raw, each); }));
+      const crm::contact_query which{given_.emails, given_.accounts, given_.name, raw};
+      return show_all(waited([&] { return crm::list_contacts(user, which, each); }));
+    }
+    if (accounts_->parsed()) {
+      if (one) return show_one(waited([&] { return crm::get_account(user, given_.id, raw, each); }));
+      return show_all(waited([&] { return crm::list_accounts(user, {given_.name, raw}, each); }));
+    }
+    if (one) return show_one(waited([&] { return crm::get_opportunity(user, given_.id, raw, each); }));
+    return show_all(waited([&] { return crm::list_opportunities(user, {given_.name, raw}, each); }));
+  }
+
+  static int report(const nango::error& e) {
+    std::cerr << "nango_cli: " << harmless(e.message, false) << " (" << to_string(e.code) << ")\n";
+    if (e.retry_after) std::cerr << "nango_cli: try again in " << e.retry_after->count() << " ms\n";
+    return exit_code_of(e);
+  }
+  template <class Value, class Print> static int show(const nango::result<Value>& got, const Print& print_value) {
+    if (!got) return report(got.error());
+    print_value(std::cout, *got);
+    if (std::cout.flush()) return 0;
+    std::cerr << "nango_cli: the output could not be written\n";
+    return 1;
+  }
+  template <class Record> int show_one(const nango::result<Record>& got) const {
+    return show(got,
+                [this](std::ostream& out, const Record& record) { print(out, as(), std::vector{record}, record); });
+  }
+  template <class Record> int show_all(const nango::result<std::vector<Record>>& got) const {
+    return show(got, [this](std::ostream& out, const auto& records) { print(out, as(), records, records); });
+  }
+  format as() const {
+    if (given_.as_csv) return format::csv;
+    return given_.as_table || (!given_.as_json && ::isatty(STDOUT_FILENO) == 1) ? format::table : format::json_text;
+  }
+
+  arguments given_{};
+  CLI::App *get_ = nullptr, *contacts_ = nullptr, *accounts_ = nullptr, *opportunities_ = nullptr;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Only for wcwidth: numbers stay as they are.
+  if (std::setlocale(LC_CTYPE, "C.UTF-8") == nullptr) std::setlocale(LC_CTYPE, "");
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESETHAND;  // a second Ctrl-C kills
+  ::sigaction(SIGINT, &action, nullptr);
+  return program().run(argc, argv);
+}
