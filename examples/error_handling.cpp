@@ -130,8 +130,7 @@ nango::result<nango::json> canned(int status, std::string body) {
 }
 
 // The API's own limit, met because another program calls for the same user: here, a client with a limiter of its own.
-void show_429(nango::client_options options) {
-  const nango_test::local_nango server({.limit = 1});
+void show_429(nango::client_options options, const nango_test::local_nango& server) {
   options.base_url = server.base_url();
   options.ca_file = server.ca_file();
   const auto token = server.user_token();
@@ -161,14 +160,13 @@ void show_calls(const nango::client& api, const std::string& token) {
 }
 
 // What comes of the options and of where they lead.
-void show_options(const nango::client_options& options, const std::string& token) {
+void show_options(const nango::client_options& options, const std::string& token, const std::string& other_ca_file) {
   auto small = options;
   small.max_response_bytes = 1'000;
   show("an answer of 5,000 bytes, with 1,000 allowed", nango::client(small).get("test/bytes", {{"count", 5'000}}),
        errc::response_too_large);
-  const nango_test::temporary_file other_authority(nango_test::make_authority().pem());
   auto untrusting = options;
-  untrusting.ca_file = other_authority.path();
+  untrusting.ca_file = other_ca_file;
   show("a server that is not trusted", nango::client(untrusting).get("test/echo"), errc::tls_failed);
   auto nowhere = options;
   nowhere.base_url = "https://127.0.0.1:1/v1/";
@@ -194,15 +192,16 @@ void print_error_code(const nango::client& user) {
 }  // namespace
 
 int main() {
-  const nango_test::local_nango server;
+  const nango_test::local_nango server, strict_server({.limit = 1});
+  const nango_test::temporary_file other_authority(nango_test::make_authority().pem());
   const nango::client_options options{.api_key = server.api_key(),
                                       .base_url = server.base_url(),
                                       .retry = {.max_attempts = 2, .base_delay = 10ms, .max_delay = 10ms},
                                       .ca_file = server.ca_file()};
   const nango::client api(options);
   show_calls(api, server.user_token());
-  show_options(options, server.other_user_token());
-  show_429(options);
+  show_options(options, server.other_user_token(), other_authority.path());
+  show_429(options, strict_server);
   std::cout << met.size() << " codes\n";
 
   const auto user = api.user(server.user_token()), nobody = api.user("nobody");
