@@ -12,7 +12,7 @@
 /// (a backend sends) -> Envelope (the answer becomes a result) -> Retries (again from the limiter, or out).
 /// The sections follow that flow, first all public declarations, then `detail`, then the definitions in the same order:
 /// Errors, HTTP seam, Rate limiter, Paths and queries, Envelope, Retries, Client, Default backend; and, made of these
-/// and unknown to them, CRM resources.
+/// and unknown to them, CRM resources and Hosted API.
 ///
 /// Needs nlohmann/json, and cpp-httplib with TLS unless NANGO_NO_HTTPLIB is defined.
 
@@ -67,7 +67,9 @@ link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own
 #include <errno.h>           // was a read interrupted?
 #include <fcntl.h>           // a descriptor's duplicate that is not inherited
 #include <httplib.h>         // the transport
+#include <openssl/crypto.h>  // webhooks are compared in constant time
 #include <openssl/err.h>     // the thread's error queue is left clean
+#include <openssl/hmac.h>    // webhooks are signed
 #include <openssl/ssl.h>     // host pinning, the handshake's progress
 #include <openssl/x509v3.h>  // host flags
 #include <poll.h>            // has an idle connection something to say?
@@ -1025,6 +1027,82 @@ template <record Value> void from_json(const json& from, Value& value);
 
 }  // namespace crm
 
+// --------------------------------------------------------------------------------------------------------------------
+// Hosted API: what answers at api.nango.dev today
+// --------------------------------------------------------------------------------------------------------------------
+
+/// The dialect of today's service ("hosted API": its documentation of August 2026): bare JSON, connections in place of
+/// user tokens, and one window of requests for an account. All that of basic_client holds here too.
+namespace hosted {
+
+/// Options for the hosted API: its base URL, parse_bare, and a limit for all calls of a key. `plan` is the account's
+/// rate (200, 1,000, 2,000 or 5,000 a minute; hosted API). `timeout` lets a call wait a whole window out: `plan.per`
+/// and 30 s. Several clients of one key share a limit if they share a limiter: their limit_key is the same.
+client_options options(std::string api_key, rate plan = {200, std::chrono::minutes{1}});
+
+/// Reads an answer without an envelope (hosted API). 20x: the JSON body, or null where it is empty. Errors:
+/// rate_limited for 429; by `{"error":{"code":C,"message":M,"errors":[...]}}`, `{"error":M}` or `{"message":M}`
+/// params_error (400, 415, 422), auth_error (401, 403), processing_error (5xx), else api_error, with C as error::type;
+/// without such a body auth_error (401, 403), else unexpected_status; malformed_response for a 20x whose body is no
+/// JSON: an unknown path answers 200 with a page. Never throws.
+result<response> parse_bare(http_response answer);
+
+/// A handle for one connection (Connection-Id and Provider-Config-Key), limited by the client's own key. An empty or
+/// unclean name makes each of its calls invalid_argument.
+template <http_backend Backend, rate_limiter Limiter>
+basic_client<Backend, Limiter> connection(const basic_client<Backend, Limiter>& client, std::string_view connection_id,
+                                          std::string_view provider_config_key);
+
+/// Which records. What is empty or 0 asks for nothing.
+struct record_query {
+  std::string cursor{};            ///< Where to go on: record_progress::cursor, or a record's own.
+  std::size_t limit = 0;           ///< Records in a page: 1 to 10,000; 0: the service's 100.
+  std::string modified_after{};    ///< ISO 8601.
+  std::vector<std::string> ids{};  ///< Of these only.
+  std::string filter{};            ///< "added", "updated", "deleted", or several with commas.
+};
+
+/// How far for_each_record() came.
+struct record_progress {
+  std::optional<error> failure{};  ///< What ended it early, if it was a call.
+  std::string cursor{};            ///< Where to resume: the page that was not wholly handed on, or the last one.
+  std::size_t count = 0;           ///< Records handed on.
+  bool done = false;               ///< All were handed on.
+};
+
+/// Hands each record of a model to `fn(json&&)`, page by page (GET records), with one page in memory. `fn` may return
+/// false to stop; what it throws comes out. Records may come more than once (hosted API), so take them by their id.
+/// `options` is for each page. Errors, in `failure`: those of basic_client::request; invalid_argument for an empty
+/// model or a limit over 10,000; decode_error for a page that is none; malformed_response for a cursor that comes
+/// again.
+template <http_backend Backend, rate_limiter Limiter, class Fn>
+record_progress for_each_record(const basic_client<Backend, Limiter>& connection, std::string_view model, Fn&& fn,
+                                const record_query& which = {}, const call_options& options = {});
+
+/// Runs an action (POST action/trigger), which may take minutes: give `options` a timeout. It is never sent twice
+/// unless it certainly did not run. With the header X-Async in `options` the answer is its id and where its state is
+/// told.
+template <class Value = json, http_backend Backend, rate_limiter Limiter>
+result<Value> trigger_action(const basic_client<Backend, Limiter>& connection, std::string_view name, const json& input,
+                             const call_options& options = {});
+
+/// Calls the connection's own API (any method on proxy/...): status, headers and body of its answer as they came. Its
+/// 429 is an answer, neither held nor retried; the service's own is rate_limited. Headers named Nango-Proxy-X reach it
+/// as X; Retries, Base-Url-Override and Decompress steer the proxy.
+template <http_backend Backend, rate_limiter Limiter>
+result<http_response> proxy(const basic_client<Backend, Limiter>& connection, std::string_view method,
+                            std::string_view path, const query& parameters = {}, std::string_view body = {},
+                            std::string_view content_type = "application/json", const call_options& options = {});
+
+#ifndef NANGO_NO_HTTPLIB
+/// Whether a webhook is the service's: `signature_hex` (X-Nango-Hmac-Sha256, in upper or lower case) is the HMAC-SHA256
+/// of the body as it came, with the signing key. In constant time; false for any signature that is none, and for an
+/// empty key. Throws nothing. It is there with the default backend only, whose OpenSSL it needs.
+bool verify_webhook(std::string_view raw_body, std::string_view signature_hex, std::string_view signing_key) noexcept;
+#endif
+
+}  // namespace hosted
+
 // ====================================================================================================================
 // Private parts, in the same sections
 // ====================================================================================================================
@@ -1859,10 +1937,12 @@ inline std::string problem_of_header(const header& field, bool of_identity) {
   if (!is_field_value(field.value)) {
     return "the header " + field.name + " has control characters or a space at an end of its value";
   }
-  if (of_identity && equal_names(field.name, "X-User-Account")) {
-    if (!field.value.empty()) return {};
+  const bool of_user = of_identity && equal_names(field.name, "X-User-Account");
+  if (of_user && field.value.empty()) {
     return "the user token is empty; for calls without an end user use the client itself";
   }
+  if (of_identity && field.value.empty()) return "the header " + field.name + " of an identity is empty";
+  if (of_user) return {};
   for (const auto name : own) {
     if (equal_names(field.name, name)) return "the header " + field.name + " is the client's own and cannot be given";
   }
@@ -3179,6 +3259,131 @@ result<Value> fetch_records(const Client& user, const std::string& path, const q
                .attempts = answer->attempts};
 }
 
+// --- Hosted API -----------------------------------------------------------------------------------------------------
+
+// FNV-1a: the same in each process, and no way back to a key.
+inline std::string hash_text(std::string_view text) {
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+  std::array<char, 17> digits{};
+  std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(hash));
+  return digits.data();
+}
+
+// What is wrong with which fields: "path.to.field: message; ...".
+inline std::string field_errors(const json& errors) {
+  std::string all;
+  for (const auto& one : errors) {
+    const auto message = one.is_object() ? one.find("message") : one.end();
+    if (message == one.end() || !message->is_string()) continue;
+    std::string place;
+    if (const auto path = one.find("path"); path != one.end() && path->is_array()) {
+      for (const auto& part : *path) {
+        place += (place.empty() ? "" : ".") + (part.is_string() ? part.get<std::string>() : part.dump());
+      }
+    }
+    all += (all.empty() ? "" : "; ") + place + (place.empty() ? "" : ": ") + message->get<std::string>();
+  }
+  return all;
+}
+
+// Type and message of a body that explains an error; false: it does not.
+inline bool read_explanation(json& body, error& e) {
+  if (!body.is_object()) return false;
+  if (auto* text = find_text(body, "error"); text != nullptr) return e.message = std::move(*text), true;
+  const auto found = body.find("error");
+  if (found == body.end() || !found->is_object()) {
+    auto* text = find_text(body, "message");
+    return text != nullptr && (e.message = std::move(*text), true);
+  }
+  auto *code = find_text(*found, "code"), *message = find_text(*found, "message");
+  if (code == nullptr) return false;
+  e.type = std::move(*code);
+  if (message != nullptr) e.message = std::move(*message);
+  const auto errors = found->find("errors");
+  if (e.message.empty() && errors != found->end() && errors->is_array()) e.message = field_errors(*errors);
+  if (e.message.empty()) e.message = e.type;
+  return true;
+}
+
+inline errc errc_of_status(int status, bool explained) noexcept {
+  if (status == 429) return errc::rate_limited;
+  if (status == 401 || status == 403) return errc::auth_error;
+  if (!explained) return errc::unexpected_status;
+  if (status == 400 || status == 415 || status == 422) return errc::params_error;
+  return status >= 500 ? errc::processing_error : errc::api_error;
+}
+
+// A 429 of an API behind the proxy.
+inline bool is_upstream_answer(const http_response& answer) {
+  if (answer.status != 429) return true;
+  auto body = parse_json(answer.body);
+  error e;
+  return !read_explanation(body, e) || e.type != "too_many_request";
+}
+
+inline result<query> query_of(std::string_view model, const hosted::record_query& which) {
+  if (model.empty()) return refuse("the model is empty; name one, as the integration's sync does");
+  if (which.limit > 10'000) return refuse("record_query::limit must be 10000 at most");
+  query parameters{{"model", model}};
+  if (which.limit != 0) parameters.emplace_back("limit", which.limit);
+  if (!which.modified_after.empty()) parameters.emplace_back("modified_after", which.modified_after);
+  for (const auto& id : which.ids) parameters.emplace_back("ids", id);
+  if (!which.filter.empty()) parameters.emplace_back("filter", which.filter);
+  return parameters;
+}
+
+// One answer of GET records.
+struct record_page {
+  json records{};
+  std::string next{};  // empty: it is the last
+};
+inline result<record_page> read_page(response answer) {
+  const auto bad = [&](const char* what) {
+    return error{.code = errc::decode_error,
+                 .http_status = answer.http_status,
+                 .message = std::string("the page of records has ") + what,
+                 .attempts = answer.attempts};
+  };
+  auto& page = answer.result;
+  const auto records = page.is_object() ? page.find("records") : page.end();
+  if (records == page.end() || !records->is_array()) return bad("no array \"records\"");
+  const auto next = page.find("next_cursor");
+  if (next != page.end() && !next->is_string() && !next->is_null()) return bad("a \"next_cursor\" that is no text");
+  record_page read{.next = next != page.end() && next->is_string() ? next->get<std::string>() : std::string()};
+  read.records = std::move(*records);
+  return read;
+}
+
+// Tells a cursor that comes again, remembering one at a time (Brent): at the latest when a circle was gone through for
+// the third time.
+class cursor_watch {
+ public:
+  bool comes_again(const std::string& cursor) {
+    if (steps_ != 0 && cursor == mark_) return true;
+    if (steps_++ % span_ == 0) {
+      mark_ = cursor;
+      span_ *= 2;
+      steps_ = 1;
+    }
+    return false;
+  }
+
+ private:
+  std::string mark_{};
+  std::size_t span_ = 1, steps_ = 0;
+};
+
+// Hands on a record; false: enough.
+template <class Fn> bool hand_on(Fn& fn, json& record) {
+  if constexpr (std::is_void_v<std::invoke_result_t<Fn&, json&&>>) {
+    std::invoke(fn, std::move(record));
+    return true;
+  } else {
+    return static_cast<bool>(std::invoke(fn, std::move(record)));
+  }
+}
+
 }  // namespace detail
 
 // ====================================================================================================================
@@ -3385,6 +3590,119 @@ template <record Value> void from_json(const json& from, Value& value) {
 }
 
 }  // namespace crm
+
+// --- Hosted API -----------------------------------------------------------------------------------------------------
+
+namespace hosted {
+
+inline client_options options(std::string api_key, rate plan) {
+  constexpr auto most = std::chrono::nanoseconds(detail::a_year);  // as the limiter has it
+  client_options made{.base_url = "https://api.nango.dev/"};
+  made.limit_key = "account:" + detail::hash_text(api_key);
+  made.api_key = std::move(api_key);
+  made.timeout = detail::round_up((std::min)(plan.per, most)) + std::chrono::seconds(30);
+  made.rate = plan;
+  made.parse = &parse_bare;
+  return made;
+}
+
+inline result<response> parse_bare(http_response answer) {
+  const int status = answer.status;
+  auto body = answer.body.empty() ? json() : detail::parse_json(answer.body);
+  if (detail::is_success(status) && !body.is_discarded()) {
+    return response{.result = std::move(body), .http_status = status, .headers = std::move(answer.headers)};
+  }
+  error e{.http_status = status};
+  const bool explained = detail::read_explanation(body, e);
+  e.code = detail::is_success(status) ? errc::malformed_response : detail::errc_of_status(status, explained);
+  if (!explained) {
+    e.message =
+        detail::is_success(status) ? "the answer is no JSON; is the path right?" : "the answer does not say why";
+    e.body = std::move(answer.body);
+    e.body.resize((std::min)(e.body.size(), detail::kept_body_bytes));
+  }
+  e.message = e.message.empty() ? to_string(e.code) : detail::one_line(std::move(e.message));
+  e.retry_after = detail::retry_after(answer);
+  e.may_have_executed = e.code != errc::params_error && e.code != errc::auth_error && e.code != errc::rate_limited;
+  return e;
+}
+
+template <http_backend Backend, rate_limiter Limiter>
+basic_client<Backend, Limiter> connection(const basic_client<Backend, Limiter>& client, std::string_view connection_id,
+                                          std::string_view provider_config_key) {
+  identity who{.limit_key = std::string(client.limit_key())};
+  who.headers.push_back({"Connection-Id", std::string(connection_id)});
+  who.headers.push_back({"Provider-Config-Key", std::string(provider_config_key)});
+  return client.as(std::move(who));
+}
+
+template <http_backend Backend, rate_limiter Limiter, class Fn>
+record_progress for_each_record(const basic_client<Backend, Limiter>& connection, std::string_view model, Fn&& fn,
+                                const record_query& which, const call_options& options) {
+  record_progress so_far{.cursor = which.cursor};
+  const auto failed = [&](error e) {
+    so_far.failure = std::move(e);
+    return so_far;
+  };
+  const auto parameters = detail::query_of(model, which);
+  if (!parameters) return failed(parameters.error());
+  for (detail::cursor_watch watch;;) {
+    auto asked = *parameters;
+    if (!so_far.cursor.empty()) asked.emplace_back("cursor", so_far.cursor);
+    auto page = connection.request("GET", "records", asked, options).and_then(detail::read_page);
+    if (!page) return failed(std::move(page).error());
+    bool more = true;
+    for (auto& record : page->records) {
+      if (!more) return so_far;
+      more = detail::hand_on(fn, record);
+      ++so_far.count;
+    }
+    so_far.done = page->next.empty();
+    if (so_far.done) return so_far;
+    if (watch.comes_again(page->next)) {
+      return failed({.code = errc::malformed_response, .message = "a cursor came again: the pages have no end"});
+    }
+    so_far.cursor = std::move(page->next);
+    if (!more) return so_far;
+  }
+}
+
+template <class Value, http_backend Backend, rate_limiter Limiter>
+result<Value> trigger_action(const basic_client<Backend, Limiter>& connection, std::string_view name, const json& input,
+                             const call_options& options) {
+  return connection.template post<Value>("action/trigger", json{{"action_name", std::string(name)}, {"input", input}},
+                                         options);
+}
+
+template <http_backend Backend, rate_limiter Limiter>
+result<http_response> proxy(const basic_client<Backend, Limiter>& connection, std::string_view method,
+                            std::string_view path, const query& parameters, std::string_view body,
+                            std::string_view content_type, const call_options& options) {
+  if (path.starts_with('/')) path.remove_prefix(1);
+  auto own = options;
+  if (own.is_answer == nullptr) own.is_answer = &detail::is_upstream_answer;
+  return connection.send(method, "proxy/" + std::string(path), parameters, body, content_type, own);
+}
+
+#ifdef NANGO_DETAIL_HTTPLIB
+inline bool verify_webhook(std::string_view raw_body, std::string_view signature_hex,
+                           std::string_view signing_key) noexcept {
+  std::array<unsigned char, 32> signed_with{}, due{};
+  unsigned size = 0;
+  if (signature_hex.size() != 2 * due.size() || signing_key.empty() || signing_key.size() > 65'536) return false;
+  for (std::size_t i = 0; i < due.size(); ++i) {
+    const int high = detail::hex_value(signature_hex[2 * i]), low = detail::hex_value(signature_hex[2 * i + 1]);
+    if (high < 0 || low < 0) return false;
+    signed_with[i] = static_cast<unsigned char>(high * 16 + low);
+  }
+  const auto* bytes = reinterpret_cast<const unsigned char*>(raw_body.data());
+  const bool made = HMAC(EVP_sha256(), signing_key.data(), static_cast<int>(signing_key.size()), bytes, raw_body.size(),
+                         due.data(), &size) != nullptr;
+  return made && size == due.size() && CRYPTO_memcmp(due.data(), signed_with.data(), due.size()) == 0;
+}
+#endif
+
+}  // namespace hosted
 
 }  // namespace NANGO_DETAIL_VERSION
 }  // namespace nango

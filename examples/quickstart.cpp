@@ -1,7 +1,8 @@
 // Fetches contacts over verified HTTPS: a list with a filter, one by its id, and an error as it should be shown.
 //
 // With NANGO_API_KEY and NANGO_USER_TOKEN set it calls the real API (or NANGO_BASE_URL); without a key it starts a
-// local HTTPS server of the API and calls that.
+// local HTTPS server of the API and calls that. With --hosted it speaks the dialect of today's hosted API, with
+// NANGO_CONNECTION_ID and NANGO_PROVIDER_CONFIG_KEY in place of the user token.
 
 #include <iomanip>
 #include <iostream>
@@ -78,10 +79,45 @@ int run(const nango::client& user, std::string_view filter) {
   return 0;
 }
 
+// The same in the dialect of the hosted API.
+int run_hosted() {
+  auto connection_id = nango::env("NANGO_CONNECTION_ID"), provider = nango::env("NANGO_PROVIDER_CONFIG_KEY");
+  auto options = nango::hosted::options(nango::env("NANGO_API_KEY"));
+  std::optional<nango_test::local_nango> server;
+  if (options.api_key.empty()) {
+    server.emplace();
+    options = nango::hosted::options(server->api_key());
+    options.base_url = server->hosted_url();
+    options.ca_file = server->ca_file();
+    connection_id = nango_test::hosted_routes::connection_id;
+    provider = nango_test::hosted_routes::provider_config_key;
+    std::cout << "NANGO_API_KEY is not set: calling a local server of the hosted API at " << options.base_url << '\n';
+  } else if (const auto base_url = nango::env("NANGO_BASE_URL"); !base_url.empty()) {
+    options.base_url = base_url;
+  }
+  // [hosted]
+  const nango::client api(options);  // of nango::hosted::options(key)
+  const auto connection = nango::hosted::connection(api, connection_id, provider);
+  std::cout << "\nThe first tickets:\n";
+  int left = 3;
+  const auto progress = nango::hosted::for_each_record(connection, "Ticket", [&](nango::json&& ticket) {
+    std::cout << "  " << ticket.at("id").get<std::string>() << '\n';
+    return --left > 0;  // false: enough
+  });
+  // [end]
+  if (progress.failure) {
+    std::cerr << "  " << *progress.failure << '\n';
+    return 1;
+  }
+  std::cout << "\nA model that is not named:\n  " << connection.get("records").error() << '\n';
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc == 2 && argv[1] == std::string_view("--five-lines")) return five_lines::main();
+  if (argc == 2 && argv[1] == std::string_view("--hosted")) return run_hosted();
 
   nango::client_options options{.api_key = nango::env("NANGO_API_KEY")};
   auto token = nango::env("NANGO_USER_TOKEN");

@@ -1,17 +1,24 @@
 #!/usr/bin/env python3
 """Runs an example, and checks what it prints.
 
-examples.py NAME PROGRAM
+examples.py NAME PROGRAM [SERVE_LOCAL_NANGO]
 """
 
+import hashlib
+import hmac
 import json
 import os
+import pathlib
 import re
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.error
+import urllib.request
 
 SECRETS = ["local-test-api-key", "6b693b41-bf22-42e6-aa31-b75cd41749ab"]  # of local_nango.hpp
 
@@ -42,12 +49,13 @@ def error_handling(program):
                  r"PARAMS_ERROR \(HTTP 400\): .*colour -> mend the call$", "invalid_argument: .*empty segment.* -> mend the call$",
                  r"AUTH_ERROR \(HTTP 401\): .* -> have the user connect again$",
                  "^a request .*: PROCESSING_ERROR .*" + retried, "^a POST .*: PROCESSING_ERROR .*" + retried,
-                 "timed_out: .*under way " + retried, "decode_error .* -> mend the call", ": canceled: .* -> nothing$",
+                 "decode_error .* -> mend the call", ": canceled: .* -> nothing$",
                  r"PLAN_ERROR \(HTTP 402\): too small -> look into it", r"unexpected_status \(HTTP 502\).* -> look into it",
-                 r"malformed_response \(HTTP 200\).* -> look into it", "response_too_large .* -> ask for less",
-                 "tls_failed: .*not trusted.* -> check the set-up$", "connection_failed: cannot connect .* -> try later$",
-                 "invalid_argument: .*must begin with https://.* -> mend the call$",
-                 "rate_limited: .*after the deadline -> try later$", r"rate_limited \(HTTP 429\): .* -> try later$", "^14 codes$",
+                 r"malformed_response \(HTTP 200\).* -> look into it",
+                 "timed_out: .*under way " + retried, "response_too_large .* -> ask for less",
+                 "rate_limited: .*after the deadline -> try later$",
+                 "connection_failed: cannot connect .* -> try later$", "invalid_argument: .*must begin with https://.* -> mend the call$",
+                 "tls_failed: .*not trusted.* -> check the set-up$", r"rate_limited \(HTTP 429\): .* -> try later$", "^14 codes$",
                  "^The account of the first contact: Birch and Harbour, and as nobody: unknown$",
                  "^The first contact: Rolf Lindgren, and as nobody: it failed: AUTH_ERROR", "^nango: the deadline passed$")
 
@@ -133,6 +141,84 @@ def coroutines_or_threads(program):
 def curl_backend(program):
     out, _ = run(program)
     expect(out.splitlines() == ["Birch and Harbour", "Quiet Harbour", 'POST {"said":"hello"}'], "two accounts, an echo", out)
+
+
+def quickstart_hosted(program):
+    out, _ = run(program, "--hosted")
+    expect_lines(out, "calling a local server of the hosted API", "^The first tickets:$", "^  t0000001$", "^  t0000002$",
+                 "^  t0000003$", r"^  PARAMS_ERROR \(HTTP 400\): model: Invalid input")
+
+
+def hosted_sync(program, serve):
+    """Killed in the middle and run again: nothing is lost, and nothing is copied twice."""
+    run(program, code=2)
+    out, _ = run(program, ":memory:")
+    expect_lines(out, "^2500 records copied$")
+    _, err = run(program, "/nowhere/at/all.db", code=1)
+    expect_lines(err, "^SQLite: unable to open")
+    records = 100_000
+    with tempfile.TemporaryDirectory() as folder, subprocess.Popen(
+            [serve, str(records)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        url, ca_file, key, _ = (server.stdout.readline().strip() for _ in range(4))
+        os.environ.update(NANGO_API_KEY=key, NANGO_BASE_URL=url.removesuffix("v1/"), NANGO_CA_FILE=ca_file,
+                          NANGO_CONNECTION_ID="c-open", NANGO_PROVIDER_CONFIG_KEY="open")
+        path = str(pathlib.Path(folder, "records.db"))
+        database = sqlite3.connect(path, timeout=20)
+
+        def count():
+            try:
+                return database.execute("SELECT count(*) FROM record").fetchone()[0]
+            except sqlite3.OperationalError:
+                return 0  # no table yet
+
+        first = subprocess.Popen([program, path], stdout=subprocess.PIPE, text=True)
+        while count() < 3_000 and first.poll() is None:
+            time.sleep(0.01)
+        first.kill()
+        first.communicate()
+        before = count()
+        expect(3_000 <= before < records and before % 1_000 == 0, "it is killed between two batches", before)
+        cursor = database.execute("SELECT cursor FROM progress").fetchone()[0]
+        expect(cursor == f"MDA{before}==", "the cursor goes with the records", cursor)
+        out, err = run(program, path)
+        expect(err == "", "progress is for terminals only", err)
+        expect(out == f"{records - before} records copied\n", "what was not copied is", out)
+        expect(count() == records, "all are there", count())
+        last = json.loads(database.execute("SELECT data FROM record ORDER BY id DESC").fetchone()[0])
+        expect(last["title"] == f"Ticket {records}", "the last one", last)
+        out, _ = run(program, path)
+        expect(out == "0 records copied\n", "nothing is left", out)
+        os.environ["NANGO_CONNECTION_ID"] = "nobody"
+        _, err = run(program, path, code=1)
+        expect_lines(err, "Failed to find connection")
+        server.stdin.close()
+
+
+def webhook_receiver(program):
+    key, body = "a signing key", b'{"type":"sync\\u001b","success":true}'
+    run(program, code=2)
+    os.environ["NANGO_WEBHOOK_KEY"] = key
+    for bad in (["x"], ["70000"], ["-1"], ["1", "2"]):
+        run(program, *bad, code=2)
+    with subprocess.Popen([program], stdout=subprocess.PIPE, text=True) as receiver:
+        url = receiver.stdout.readline().split()[-1]
+
+        def post(signature, content=body):
+            request = urllib.request.Request(url, content, {"X-Nango-Hmac-Sha256": signature} if signature else {})
+            try:
+                return urllib.request.urlopen(request, timeout=20).status
+            except urllib.error.HTTPError as e:
+                return e.code
+
+        good = hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
+        expect(post(good) == 204, "a signed one is taken")
+        expect(receiver.stdout.readline() == '"sync\\u001b"\n', "and printed as JSON escapes it")
+        expect(post(good.upper()) == 204, "also with a signature in upper case")
+        for signature in ("", good[:-1] + ("0" if good[-1] != "0" else "1"), good[:-1], "x" * 64):
+            expect(post(signature) == 401, f"not with {signature}")
+        expect(post(good, body + b" ") == 401, "not with another body")
+        expect(post(good, b"x" * (2 << 20)) == 413, "not a large one")
+        receiver.terminate()
 
 
 def testing_your_app(program):

@@ -502,7 +502,6 @@ TEST_CASE("bad parameters, ids and paths are PARAMS_ERRORs with a message") {
   }
   CHECK(asking.get("crm/contacts/42").message() == "the id is not a UUID");
   CHECK(asking.get("crm/contacts/" + nobody).message() == "there is no record with this id in contacts");
-  CHECK(read(asking.http.Get("/", asking.headers)).error_type() == "PARAMS_ERROR");
   CHECK(read(asking.http.Post("/v1/crm/contacts", asking.headers, "{}", "application/json")).error_type() ==
         "PARAMS_ERROR");
   const std::string long_path = "/v1/" + std::string(4000, 'x');  // more than httplib 0.53.1 routes

@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "certificates.hpp"
+#include "hosted_routes.hpp"
 
 namespace nango_test {
 
@@ -43,6 +44,7 @@ struct local_nango_options {
   std::function<std::chrono::steady_clock::time_point()> now = std::chrono::steady_clock::now;  ///< called under a lock
   std::chrono::seconds keep_alive = std::chrono::seconds(5);  ///< idle connections are closed after this long
   std::size_t more_users = 0;                                 ///< their tokens are numbered_token(0) and so on
+  hosted_options hosted = {};                                 ///< of the hosted API, beside v1/
   certificate_options certificate = {};                       ///< what the server shows; signed by the CA of ca_file()
 };
 
@@ -62,6 +64,8 @@ class local_nango {
 
   /// "https://127.0.0.1:PORT/v1/", an address and not a name so that nothing is looked up.
   std::string base_url() const { return "https://127.0.0.1:" + std::to_string(port_) + "/v1/"; }
+  /// The same server's hosted API.
+  std::string hosted_url() const { return "https://127.0.0.1:" + std::to_string(port_) + "/"; }
   int port() const { return port_; }
   /// Path of the PEM file to trust.
   const std::string& ca_file() const { return ca_file_.path(); }
@@ -116,6 +120,7 @@ class local_nango {
   const certificate certificate_;
   const temporary_file ca_file_;
   std::map<std::string, user> users_;
+  hosted_routes hosted_{options_.hosted, api_key()};
 
   mutable std::mutex mutex_;  // guards what follows, up to the next empty line, and user::seen
   std::condition_variable closing_changed_;
@@ -566,6 +571,7 @@ inline void local_nango::forget_connection() {
 // ---- Answering -----------------------------------------------------------------------------------------------------
 
 inline void local_nango::answer(const httplib::Request& request, httplib::Response& response) {
+  if (detail::path_of(request).rfind("/v1/", 0) != 0) return hosted_.answer(request, response);
   nlohmann::json body;
   try {
     body = {{"status", "ok"}, {"result", result_of(request)}};

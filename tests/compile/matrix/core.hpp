@@ -166,6 +166,24 @@ bool use_crm() {
          json(crm::phone_number{}).get<crm::phone_number>() == crm::phone_number{};
 }
 
+bool use_hosted() {
+  namespace hosted = nango::hosted;
+  const auto made = nango::basic_client<nango::any_backend>::create(
+      hosted::options("key", {200, std::chrono::minutes(1)}),
+      [](const nango::http_request&) -> nango::result<nango::http_response> {
+        return nango::http_response{200, {}, R"({"records":[{"id":"1"}],"next_cursor":null})"};
+      });
+  const auto link = hosted::connection(*made, "c", "p");
+  const auto all = hosted::for_each_record(link, "Ticket", [](json&&) {});
+  const auto one = hosted::for_each_record(link, "Ticket", [](const json&) { return false; }, {.limit = 1},
+                                           {.headers = {{"X-Trace", "1"}}});
+  const auto action = hosted::trigger_action(link, "add", {{"a", 1}});
+  const auto typed = hosted::trigger_action<std::map<std::string, json>>(link, "add", nullptr);
+  const auto proxied = hosted::proxy(link, "POST", "x", {}, "body", "text/plain");
+  return all.done && all.count == 1 && one.done && !one.failure && action && typed && proxied &&
+         !hosted::parse_bare({400, {}, ""});
+}
+
 bool use_clients() {
   nango::client_options options{.api_key = "key"};
   options.on_attempt = [](const nango::attempt&) {};
@@ -179,7 +197,8 @@ bool use_clients() {
 }
 
 bool use_everything() {
-  return use_errors() && use_result() && use_seam() && use_limiters() && use_functions() && use_clients() && use_crm();
+  return use_errors() && use_result() && use_seam() && use_limiters() && use_functions() && use_clients() &&
+         use_crm() && use_hosted();
 }
 
 }  // namespace

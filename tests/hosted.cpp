@@ -1,0 +1,545 @@
+// Hosted API: answers recorded from the service, and what is made of them; connections, records, actions, the proxy.
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstddef>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "manual_clock.hpp"
+#include "nango.hpp"
+#include "scripted_backend.hpp"
+
+namespace {
+
+namespace hosted = nango::hosted;
+using namespace std::chrono_literals;
+using nango::errc;
+using nango::json;
+using nango_test::manual_clock;
+using nango_test::scripted_backend;
+using hosted_client = nango::basic_client<scripted_backend, nango::basic_sliding_window<manual_clock>>;
+
+// A client of the hosted API over a script and the manual clock, which runs by itself.
+struct fixture {
+  explicit fixture(const std::function<void(nango::client_options&)>& change = {}) {
+    manual_clock::reset();
+    manual_clock::run_by_itself();
+    auto options = hosted::options("9a2f1c3e-5b7d-4e8f-a1b2-c3d4e5f60718");
+    if (change) change(options);
+    api.emplace(options, backend);
+    link.emplace(hosted::connection(*api, "c-1", "crm"));
+  }
+  scripted_backend backend{};
+  std::optional<hosted_client> api{}, link{};
+};
+
+void no_retries(nango::client_options& options) { options.retry.max_attempts = 1; }
+
+// What a person expects of each recorded answer.
+struct expectation {
+  const char* name;
+  std::optional<errc> code;        // none: success
+  std::string_view type, message;  // the message begins so
+};
+constexpr auto ok = std::nullopt;
+const expectation expectations[] = {
+    {"health", ok, {}, {}},
+    {"providers-hubspot", ok, {}, {}},
+    {"integrations-post-missing-credentials", errc::params_error, "invalid_body", "Missing credentials"},
+    {"integrations-post-no-body", errc::params_error, "invalid_body",
+     "Invalid input: expected object, received undefined"},
+    {"integrations-post-malformed-json", errc::params_error, "invalid_json", "Unexpected end of JSON input"},
+    {"connections-nope", errc::params_error, "unknown_provider_config", "Provider does not exists"},
+    {"records-no-headers-no-model", errc::params_error, "invalid_query_params",
+     "model: Invalid input: expected string, received undefined"},
+    {"action-trigger-no-headers", errc::params_error, "invalid_headers",
+     "provider-config-key: Invalid input: expected string, received undefined; co"},
+    {"action-trigger-unknown-connection", errc::params_error, "unknown_connection", "Failed to find connection"},
+    {"auth-malformed-not-uuid", errc::auth_error, "invalid_secret_key_format",
+     "Authentication failed. The provided secret key is not a UUID v4."},
+    {"auth-malformed-no-bearer", ok, {}, {}},
+    {"auth-basic-scheme", errc::auth_error, "invalid_secret_key_format", "Authentication failed."},
+    {"auth-wrong-key", errc::auth_error, "unknown_account", "Authentication failed. The provided authorization header"},
+    {"auth-wrong-key-integrations", errc::auth_error, "unknown_account", "Authentication failed."},
+    {"content-type-415-get", errc::params_error, "invalid_content_type",
+     "Content-Type header must be application/json"},
+    {"unknown-method-delete", errc::unexpected_status, "", "the answer does not say why"},
+    {"options-preflight", ok, {}, {}},
+    {"unknown-route-get-no-webapp-build", errc::processing_error, "generic_error_support",
+     "An error occurred. Please contact support"},
+    {"unknown-route-get-noauth", errc::malformed_response, "", "the answer is no JSON; is the path right?"},
+    {"integrations-post-ok-apikey", ok, {}, {}},
+    {"integrations-get-include", ok, {}, {}},
+    {"integrations-get-include-invalid", errc::params_error, "invalid_query_params", "include: Invalid input"},
+    {"integrations-patch-unknown", errc::api_error, "not_found", "Integration \"none\" does not exist"},
+    {"providers-list-search", ok, {}, {}},
+    {"connections-post-invalid", errc::params_error, "invalid_body",
+     "provider_config_key: Invalid input: expected string, received undefined; crede"},
+    {"connections-post-ok-none", ok, {}, {}},
+    {"connections-post-invalid-enduser-organization", errc::params_error, "invalid_body",
+     "end_user: Unrecognized key: \"organization\""},
+    {"connections-post-ok-basic", ok, {}, {}},
+    {"connections-post-ok-oauth2", ok, {}, {}},
+    {"connections-list-limit", ok, {}, {}},
+    {"connections-list-search", ok, {}, {}},
+    {"connections-list-invalid-query", errc::params_error, "invalid_query_params",
+     "limit: Invalid input: expected number, received NaN; Unrecognized key: \"foo\""},
+    {"connections-get-oauth2", ok, {}, {}},
+    {"connections-metadata-unknown", errc::api_error, "unknown_connection",
+     "Connection with connection id nope and provider config key open not found."},
+    {"connections-post-invalid-apikey-snakecase", errc::params_error, "invalid_body",
+     "credentials.apiKey: Invalid input: expected string, received undefined; credentials: Unrecognized key: "
+     "\"api_key\""},
+    {"records-page2", ok, {}, {}},
+    {"records-filter-updated", ok, {}, {}},
+    {"records-ids", ok, {}, {}},
+    {"records-limit-too-big", errc::params_error, "invalid_query_params",
+     "limit: Too big: expected number to be <=10000"},
+    {"action-trigger-bad-async-header", errc::params_error, "invalid_headers",
+     "x-async: Invalid option: expected one of \"true\""},
+    {"sync-trigger-no-key", errc::params_error, "missing_provider_config_key", "Missing provider_config_key."},
+    {"sync-frequency-invalid", errc::params_error, "invalid_body", "frequency: Invalid string: must match pattern"},
+    {"integrations-functions", ok, {}, {}},
+    {"scope-403-connections", errc::auth_error, "forbidden",
+     "Insufficient scope. Required one of: environment:connections:list"},
+    {"scope-403-integration-get", errc::auth_error, "forbidden", "Insufficient scope."},
+    {"scope-403-account-key", errc::auth_error, "forbidden", "Insufficient scope."},
+    {"action-trigger-race-in-progress", errc::processing_error, "action_script_failure",
+     "The action script failed with an error: {}"},
+    {"action-trigger-http-error", errc::api_error, "script_http_error", "script_http_error"},
+    {"action-trigger-internal-error", errc::processing_error, "script_internal_error",
+     "An internal error occurred during the script execution"},
+    {"sync-frequency", ok, {}, {}},
+    {"sync-status-triggered", ok, {}, {}},
+    {"ratelimit-4", ok, {}, {}},
+    {"ratelimit-5", errc::rate_limited, "too_many_request", "too_many_request"},
+    {"ratelimit-script-bucket", errc::auth_error, "unknown_account", "Authentication failed."},
+    {"limited-account-size-s", ok, {}, {}},
+    {"connections-post-ok-temp", ok, {}, {}},
+    {"integrations-delete-unknown", errc::api_error, "not_found", "Integration does not exist"},
+    {"path-bad-percent-encoding", errc::processing_error, "generic_error_support", "An error occurred."},
+    {"connections-get-json-content-type-charset", ok, {}, {}},
+};
+// Through the proxy an answer comes as it is, whoever gave it.
+const std::set<std::string> proxied{"proxy-no-headers",
+                                    "proxy-unknown-connection-known-integration",
+                                    "proxy-get-ok",
+                                    "proxy-get-csv",
+                                    "proxy-upstream-404",
+                                    "proxy-upstream-503",
+                                    "proxy-upstream-refused",
+                                    "proxy-upstream-429-with-ratelimit-headers",
+                                    "proxy-outbound-loopback-denied-default-policy"};
+
+struct recording {
+  std::string method{}, target{};
+  nango::http_response answer{};
+};
+std::map<std::string, recording> recordings() {
+  std::ifstream file(HOSTED_ANSWERS);
+  std::map<std::string, recording> all;
+  for (const auto& one : json::parse(file)) {
+    recording read{one.at("method"), one.at("target"), {.status = one.at("status"), .body = one.at("body")}};
+    for (const auto& field : one.at("headers")) read.answer.headers.push_back({field.at(0), field.at(1)});
+    all.emplace(one.at("name"), std::move(read));
+  }
+  return all;
+}
+std::string path_of(const recording& one) { return one.target.substr(1, one.target.find('?') - 1); }
+
+// Of one page of records.
+std::string page_of(const std::vector<std::string>& ids, const json& next) {
+  json records = json::array();
+  for (const auto& id : ids) records.push_back({{"id", id}});
+  return json{{"records", records}, {"next_cursor", next}}.dump();
+}
+
+std::string parameter(const std::string& url, const std::string& name) {
+  const auto at = url.find(name + '=');
+  return at == std::string::npos ? "" : url.substr(at + name.size() + 1, url.find('&', at) - at - name.size() - 1);
+}
+
+}  // namespace
+
+TEST_CASE("each recorded answer is what a person expects of it") {
+  auto all = recordings();
+  CHECK(all.size() == 68);
+  for (const auto& expected : expectations) {
+    CAPTURE(expected.name);
+    REQUIRE(all.count(expected.name) == 1);
+    const auto one = all.at(expected.name);
+    all.erase(expected.name);
+    fixture f(no_retries);
+    f.backend.answer(one.answer.status, one.answer.body, one.answer.headers);
+    const auto got = f.api->request(one.method, path_of(one));
+    if (!expected.code) {
+      REQUIRE_MESSAGE(got, got.error());
+      CHECK(got->http_status == one.answer.status);
+      CHECK(got->result == (one.answer.body.empty() ? json() : json::parse(one.answer.body)));
+      CHECK(got->headers.size() == one.answer.headers.size());
+      continue;
+    }
+    REQUIRE_FALSE(got);
+    const auto& e = got.error();
+    CHECK(e.code == *expected.code);
+    CHECK(e.http_status == one.answer.status);
+    CHECK(e.type == expected.type);
+    CHECK_MESSAGE(e.message.starts_with(expected.message), e.message);
+    const bool did_not_act = *expected.code == errc::params_error || *expected.code == errc::auth_error ||
+                             *expected.code == errc::rate_limited;
+    CHECK(e.may_have_executed == !did_not_act);
+    CHECK(e.body == (expected.type.empty() ? one.answer.body : ""));
+    if (one.answer.status == 429) CHECK(e.retry_after == 57s);
+  }
+  for (const auto& name : proxied) {
+    CAPTURE(name);
+    REQUIRE(all.count(name) == 1);
+    const auto one = all.at(name);
+    all.erase(name);
+    fixture f;
+    f.backend.answer(one.answer.status, one.answer.body, one.answer.headers);
+    const auto got = hosted::proxy(*f.link, one.method, path_of(one).substr(6));
+    REQUIRE_MESSAGE(got, got.error());
+    CHECK(got->status == one.answer.status);
+    CHECK(got->body == one.answer.body);
+    CHECK(got->headers.size() == one.answer.headers.size());
+    CHECK(f.backend.calls() == 1);
+    CHECK(f.backend.last().url.starts_with("https://api.nango.dev/proxy/"));
+  }
+  for (const auto& [name, _] : all) FAIL_CHECK("nothing is expected of " << name);
+}
+
+TEST_CASE("answers that nobody recorded") {
+  const auto parse = [](int status, const std::string& body, nango::headers headers = {}) {
+    return hosted::parse_bare({.status = status, .headers = std::move(headers), .body = body});
+  };
+  CHECK(parse(200, "")->result.is_null());
+  CHECK(parse(204, "")->result.is_null());
+  CHECK(parse(202, R"({"id":"a","statusUrl":"/action/a"})")->result.at("id") == "a");
+  CHECK(parse(299, "7")->result == 7);
+  CHECK(parse(200, "null")->result.is_null());
+  for (const std::string body : {"{", "[1]x", "\xff", " "})
+    CHECK(parse(200, body).error().code == errc::malformed_response);
+  CHECK(parse(200, std::string(600, '[') + std::string(600, ']')).error().code == errc::malformed_response);
+  CHECK(parse(200, std::string(10'000, 'x')).error().body.size() == 4096);
+
+  CHECK(parse(400, R"({"error":"what is wrong"})").error().message == "what is wrong");
+  CHECK(parse(400, R"({"error":"what is wrong"})").error().code == errc::params_error);
+  CHECK(parse(422, R"({"message":"a\nb"})").error().message == "a b");
+  CHECK(parse(409, R"({"error":{"code":"conflict"}})").error().code == errc::api_error);
+  CHECK(parse(402, R"({"error":{"code":"plan_limit"}})").error().type == "plan_limit");
+  CHECK(parse(503, R"({"error":{"code":"server_error"}})").error().code == errc::processing_error);
+  CHECK(parse(503, "<html>").error().code == errc::unexpected_status);
+  CHECK(parse(302, "").error().code == errc::unexpected_status);
+  CHECK(parse(403, "<html>").error().code == errc::auth_error);
+  CHECK(parse(403, "<html>").error().body == "<html>");
+  CHECK(parse(400, "{}").error().code == errc::unexpected_status);
+  CHECK(parse(400, R"({"error":7})").error().code == errc::unexpected_status);
+  CHECK(parse(400, R"({"error":{"message":"no code"}})").error().code == errc::unexpected_status);
+  CHECK(parse(400,
+              R"({"error":{"code":"c","errors":[{"message":"m","path":["a",0,"b"]},7,{"path":[]},{"message":"n"}]}})")
+            .error()
+            .message == "a.0.b: m; n");
+  CHECK(parse(400, R"({"error":{"code":"c","errors":[]}})").error().message == "c");
+  CHECK(parse(400, R"({"error":""})").error().message == "PARAMS_ERROR");
+
+  CHECK(parse(429, "").error().code == errc::rate_limited);
+  CHECK(parse(429, "", {{"Retry-After", "0"}}).error().retry_after == 0ms);
+  CHECK_FALSE(parse(429, "").error().may_have_executed);
+  CHECK(parse(500, "", {{"Retry-After", "3"}}).error().retry_after == 3s);
+}
+
+TEST_CASE("options: one limit for a key, another for each key, and time to wait a window out") {
+  const auto options = hosted::options("some-key-1");
+  CHECK(options.api_key == "some-key-1");
+  CHECK(options.base_url == "https://api.nango.dev/");
+  CHECK((options.parse == &hosted::parse_bare));
+  CHECK(options.rate.requests == 200);
+  CHECK(options.rate.per == 1min);
+  CHECK(options.timeout == 90s);
+  CHECK(options.limit_key.starts_with("account:"));
+  CHECK(options.limit_key.find("some-key") == std::string::npos);
+  CHECK(options.limit_key == hosted::options("some-key-1", {2'000, 1min}).limit_key);
+  CHECK(options.limit_key != hosted::options("some-key-2").limit_key);
+  CHECK(hosted::options("k", {5'000, std::chrono::nanoseconds::max()}).timeout > 24h * 364);
+  CHECK(hosted::options("").limit_key == "account:cbf29ce484222325");   // FNV-1a's published offset
+  CHECK(hosted::options("a").limit_key == "account:af63dc4c8601ec8c");  // and its value for "a"
+}
+
+TEST_CASE("a connection is named by two headers, and counted with its account") {
+  fixture f;
+  f.backend.answer(200, "{}").answer(200, "{}");
+  CHECK(f.link->limit_key() == f.api->limit_key());
+  REQUIRE(f.link->get("records", {{"model", "Ticket"}}));
+  CHECK(f.backend.last().header("Connection-Id") == "c-1");
+  CHECK(f.backend.last().header("Provider-Config-Key") == "crm");
+  CHECK(f.backend.last().count("X-User-Account") == 0);
+  for (const auto& [id, key] : {std::pair{"", "crm"}, {"c-1", ""}, {"c\n", "crm"}, {"c-1", " "}}) {
+    const auto bad = hosted::connection(*f.api, id, key).get("x");
+    REQUIRE_FALSE(bad);
+    CHECK(bad.error().code == errc::invalid_argument);
+  }
+  CHECK(hosted::connection(*f.api, "", "crm").get("x").error().message ==
+        "the header Connection-Id of an identity is empty");
+  CHECK(f.backend.calls() == 1);
+}
+
+TEST_CASE("clients and connections of a key share one window") {
+  fixture f;
+  f.backend.always([](const nango::http_request&) -> nango::result<nango::http_response> {
+    return nango::http_response{.status = 200, .body = "{}"};
+  });
+  const auto other = hosted::connection(*f.api, "c-2", "crm");
+  for (int i = 0; i < 100; ++i) REQUIRE((f.link->get("x") && other.get("x")));
+  CHECK(manual_clock::elapsed() == 0s);
+  REQUIRE(f.api->get("x"));
+  CHECK(manual_clock::elapsed() >= 60s);
+  CHECK(f.api->get("x", {}, {.timeout = 1ms}).error().code == errc::rate_limited);
+}
+
+TEST_CASE("the account's state is there for callers of request()") {
+  fixture f;
+  f.backend.answer(200, "{}", {{"X-RateLimit-Remaining", "17"}, {"X-RateLimit-Reset", "1795489548"}});
+  const auto got = f.api->request("GET", "connections");
+  REQUIRE(got);
+  CHECK(got->headers.at(0).value == "17");
+}
+
+TEST_CASE("a 429 that says 0 is waited for all the same") {
+  fixture f([](nango::client_options& options) {
+    options.retry = {.max_attempts = 3, .base_delay = 800ms, .max_delay = 800ms};
+  });
+  f.backend.answer(429, R"({"error":{"code":"too_many_request"}})", {{"Retry-After", "0"}})
+      .answer(429, R"({"error":{"code":"too_many_request"}})", {{"Retry-After", "0"}})
+      .answer(200, "{}");
+  REQUIRE(f.api->get("connections"));
+  CHECK(f.backend.calls() == 3);
+  CHECK(manual_clock::elapsed() > 0s);
+}
+
+TEST_CASE("records: 201 pages at 200 a minute wait the window out") {
+  fixture f;
+  int pages = 0;
+  f.backend.always([&](const nango::http_request& request) -> nango::result<nango::http_response> {
+    const auto cursor = parameter(std::string(request.url), "cursor");
+    CHECK(cursor == (pages == 0 ? "" : "p" + std::to_string(pages)));
+    ++pages;
+    return nango::http_response{
+        .status = 200,
+        .body = page_of({std::to_string(pages)}, pages < 201 ? json("p" + std::to_string(pages)) : json())};
+  });
+  std::size_t seen = 0;
+  const auto progress = hosted::for_each_record(
+      *f.link, "Ticket", [&](const json& record) { CHECK(record.at("id") == std::to_string(++seen)); });
+  CHECK_FALSE(progress.failure);
+  CHECK(progress.done);
+  CHECK(progress.count == 201);
+  CHECK(seen == 201);
+  CHECK(progress.cursor == "p200");
+  CHECK(manual_clock::elapsed() >= 60s);
+  CHECK(manual_clock::elapsed() < 70s);
+}
+
+TEST_CASE("records: short pages and empty ones are not the end") {
+  fixture f;
+  f.backend.answer(200, page_of({"1"}, "a")).answer(200, page_of({}, "b")).answer(200, page_of({"2", "3"}, nullptr));
+  std::string seen;
+  const auto progress =
+      hosted::for_each_record(*f.link, "Ticket", [&](json&& record) { seen += record.at("id").get<std::string>(); });
+  CHECK(progress.done);
+  CHECK(progress.count == 3);
+  CHECK(seen == "123");
+}
+
+TEST_CASE("records: what is asked for") {
+  fixture f;
+  f.backend.answer(200, page_of({}, "n/x=")).answer(200, page_of({}, json()));
+  const auto progress = hosted::for_each_record(
+      *f.link, "Ticket", [](const json&) {},
+      {.cursor = "c", .limit = 10'000, .modified_after = "2026-01-01T00:00:00Z", .ids = {"1", "2"}, .filter = "added"},
+      {.headers = {{"X-Trace", "7"}}});
+  CHECK(progress.done);
+  CHECK(f.backend.requests().at(0).url ==
+        "https://api.nango.dev/"
+        "records?model=Ticket&limit=10000&modified_after=2026-01-01T00%3A00%3A00Z&ids=1&ids=2&filter=added&cursor=c");
+  CHECK(f.backend.requests().at(1).url.ends_with("&cursor=n%2Fx%3D"));
+  CHECK(f.backend.last().header("X-Trace") == "7");
+  CHECK(f.backend.last().header("Connection-Id") == "c-1");
+
+  const auto nothing = [](const json&) { FAIL("there is none"); };
+  CHECK(hosted::for_each_record(*f.link, "", nothing).failure->code == errc::invalid_argument);
+  CHECK(hosted::for_each_record(*f.link, "Ticket", nothing, {.limit = 10'001}).failure->code == errc::invalid_argument);
+  CHECK(f.backend.calls() == 2);
+}
+
+TEST_CASE("records: a cursor that comes again is an error, and no endless loop") {
+  for (const std::vector<std::string>& circle :
+       {std::vector<std::string>{"a"}, {"a", "b"}, {"a", "b", "c", "d", "e"}}) {
+    CAPTURE(circle.size());
+    fixture f([](nango::client_options& options) { options.rate.requests = 100'000; });
+    std::size_t pages = 0;
+    f.backend.always([&](const nango::http_request&) -> nango::result<nango::http_response> {
+      return nango::http_response{.status = 200, .body = page_of({"1"}, circle[pages++ % circle.size()])};
+    });
+    const auto progress = hosted::for_each_record(*f.link, "Ticket", [](const json&) {});
+    REQUIRE(progress.failure);
+    CHECK(progress.failure->code == errc::malformed_response);
+    CHECK_FALSE(progress.done);
+    CHECK(pages <= 3 * circle.size() + 3);
+  }
+}
+
+TEST_CASE("records: an error in the middle leaves the cursor to resume from") {
+  fixture f(no_retries);
+  f.backend.answer(200, page_of({"1", "2"}, "a")).answer(200, page_of({"3"}, "b")).answer(500, "broken");
+  std::string seen;
+  const auto progress = hosted::for_each_record(
+      *f.link, "Ticket", [&](const json& record) { seen += record.at("id").get<std::string>(); });
+  REQUIRE(progress.failure);
+  CHECK(progress.failure->code == errc::unexpected_status);
+  CHECK(seen == "123");
+  CHECK(progress.count == 3);
+  CHECK(progress.cursor == "b");
+  f.backend.answer(200, page_of({"4"}, json()));
+  const auto rest = hosted::for_each_record(*f.link, "Ticket",
+                                            [&](const json& record) { seen += record.at("id").get<std::string>(); },
+                                            {.cursor = progress.cursor});
+  CHECK(rest.done);
+  CHECK(seen == "1234");
+}
+
+TEST_CASE("records: who has enough stops at once") {
+  fixture f;
+  f.backend.answer(200, page_of({"1", "2"}, "a")).answer(200, page_of({"3", "4", "5"}, "b"));
+  int left = 4;
+  const auto progress = hosted::for_each_record(*f.link, "Ticket", [&](const json&) { return --left > 0; });
+  CHECK_FALSE(progress.failure);
+  CHECK_FALSE(progress.done);
+  CHECK(progress.count == 4);
+  CHECK(progress.cursor == "a");  // its page was not wholly handed on
+  CHECK(f.backend.calls() == 2);
+
+  SUBCASE("with the last of a page: the next one is due") {
+    f.backend.answer(200, page_of({"1"}, "z"));
+    const auto one = hosted::for_each_record(*f.link, "Ticket", [](const json&) { return false; });
+    CHECK(one.cursor == "z");
+    CHECK_FALSE(one.done);
+  }
+  SUBCASE("with the last of all: done") {
+    f.backend.answer(200, page_of({"1"}, json()));
+    CHECK(hosted::for_each_record(*f.link, "Ticket", [](const json&) { return false; }).done);
+  }
+  SUBCASE("by throwing") {
+    f.backend.answer(200, page_of({"1", "2"}, "z"));
+    int calls = 0;
+    const auto throws = [&](const json&) {
+      ++calls;
+      throw std::out_of_range("enough");
+    };
+    CHECK_THROWS_AS(hosted::for_each_record(*f.link, "Ticket", throws), std::out_of_range);
+    CHECK(calls == 1);
+    CHECK(f.backend.calls() == 3);
+  }
+}
+
+TEST_CASE("records: a page that is none is decode_error") {
+  for (const std::string body :
+       {"[]", "7", "{}", R"({"records":{}})", R"({"records":null})", R"({"records":[],"next_cursor":7})"}) {
+    CAPTURE(body);
+    fixture f;
+    f.backend.answer(200, body);
+    const auto progress = hosted::for_each_record(*f.link, "Ticket", [](const json&) {});
+    REQUIRE(progress.failure);
+    CHECK(progress.failure->code == errc::decode_error);
+    CHECK(progress.failure->http_status == 200);
+    CHECK(progress.failure->attempts == 1);
+  }
+  fixture f;
+  f.backend.answer(200, R"({"records":[{"id":"1"}]})");
+  CHECK(hosted::for_each_record(*f.link, "Ticket", [](const json&) {}).done);  // no next_cursor at all
+}
+
+TEST_CASE("actions: what is sent, what comes back, and never twice") {
+  fixture f;
+  f.backend.answer(200, R"({"sum":3})");
+  const auto got =
+      hosted::trigger_action<std::map<std::string, int>>(*f.link, "add", {{"a", 1}, {"b", 2}}, {.timeout = 10min});
+  REQUIRE(got);
+  CHECK(got->at("sum") == 3);
+  CHECK(f.backend.last().method == "POST");
+  CHECK(f.backend.last().url == "https://api.nango.dev/action/trigger");
+  CHECK(json::parse(f.backend.last().body) == json{{"action_name", "add"}, {"input", {{"a", 1}, {"b", 2}}}});
+  CHECK(f.backend.last().deadline - manual_clock::now() == 10min);
+
+  f.backend.answer(202, R"({"id":"a","statusUrl":"/action/a"})");
+  CHECK(hosted::trigger_action(*f.link, "add", nullptr, {.headers = {{"X-Async", "true"}}})->at("id") == "a");
+
+  const auto sent_before = f.backend.calls();
+  f.backend.answer(500, R"({"error":{"code":"script_internal_error"}})");
+  const auto failed = hosted::trigger_action(*f.link, "add", {});
+  CHECK(failed.error().may_have_executed);
+  f.backend.fail({.code = errc::timed_out, .message = "late"});
+  CHECK(hosted::trigger_action(*f.link, "add", {}).error().may_have_executed);
+  CHECK(f.backend.calls() == sent_before + 2);
+
+  f.backend.answer(429, R"({"error":{"code":"too_many_request"}})", {{"Retry-After", "1"}}).answer(200, "{}");
+  CHECK(hosted::trigger_action(*f.link, "add", {}));  // it certainly did not run
+}
+
+TEST_CASE("proxy: any method and body go through as they are") {
+  fixture f;
+  const std::string binary("a\0\xff\r\n", 5);
+  for (const auto* method : {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}) {
+    CAPTURE(method);
+    f.backend.answer(207, binary, {{"X-Upstream", "1"}});
+    const auto got = hosted::proxy(*f.link, method, "/v3/objects", {{"q", "a b"}}, binary, "application/octet-stream",
+                                   {.headers = {{"Nango-Proxy-Accept", "x/y"},
+                                                {"Retries", "0"},
+                                                {"Base-Url-Override", "https://api.example.com"},
+                                                {"Decompress", "true"}}});
+    REQUIRE_MESSAGE(got, got.error());
+    CHECK(got->status == 207);
+    CHECK(got->body == binary);
+    CHECK(got->headers.at(0).name == "X-Upstream");
+    const auto seen = f.backend.last();
+    CHECK(seen.method == method);
+    CHECK(seen.url == "https://api.nango.dev/proxy/v3/objects?q=a%20b");
+    CHECK(seen.body == binary);
+    CHECK(seen.header("Content-Type") == "application/octet-stream");
+    CHECK(seen.header("Nango-Proxy-Accept") == "x/y");
+    CHECK(seen.header("Connection-Id") == "c-1");
+    CHECK(seen.header("Base-Url-Override") == "https://api.example.com");
+  }
+  for (const int status : {200, 204, 302, 400, 404, 500, 503}) {
+    const auto before = f.backend.calls();
+    f.backend.answer(status, "");
+    CHECK(hosted::proxy(*f.link, "GET", "x").value().status == status);
+    CHECK(f.backend.calls() == before + 1);
+  }
+  CHECK(hosted::proxy(*f.link, "GET", "").error().code == errc::invalid_argument);
+  CHECK(hosted::proxy(*f.link, "GET", "a/../b").error().code == errc::invalid_argument);
+}
+
+TEST_CASE("proxy: an upstream's 429 is an answer; the service's own is waited out") {
+  fixture f;
+  f.backend.answer(429, R"({"error":"slow down"})", {{"Retry-After", "9"}}).answer(200, "");
+  CHECK(hosted::proxy(*f.link, "GET", "x").value().status == 429);
+  CHECK(f.backend.calls() == 1);
+  CHECK(hosted::proxy(*f.link, "GET", "x").value().status == 200);
+  CHECK(manual_clock::elapsed() == 0s);  // nothing is held
+
+  f.backend.answer(429, R"({"error":{"code":"too_many_request"}})", {{"Retry-After", "9"}}).answer(200, "");
+  CHECK(hosted::proxy(*f.link, "GET", "x").value().status == 200);
+  CHECK(f.backend.calls() == 4);
+  CHECK(manual_clock::elapsed() >= 9s);
+}
