@@ -1,7 +1,8 @@
 // How to call from an event loop, which must not block: calls run in a pool of threads, and give futures, or are
-// awaited by coroutines that go on in the loop. A call that nobody needs any more is canceled, and is over within 100
-// ms.
+// awaited by coroutines that go on in the loop. When the program shuts down, one cancel_source ends what is under way
+// within 100 ms, and what is queued is not begun.
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <coroutine>
@@ -41,16 +42,19 @@ class task_queue {
     stopped_ = true;
     wake_.notify_all();
   }
-  // Runs tasks until it is stopped and there are none left.
-  void run() {
+  // Runs tasks until it is stopped and there are none left. Gives the time of the longest one.
+  steady_clock::duration run() {
+    steady_clock::duration longest{};
     std::unique_lock lock(mutex_);
     for (;;) {
       wake_.wait(lock, [this] { return stopped_ || !tasks_.empty(); });
-      if (tasks_.empty()) return;
+      if (tasks_.empty()) return longest;
       const auto task = std::move(tasks_.front());
       tasks_.pop_front();
       lock.unlock();
+      const auto began = steady_clock::now();
       task();
+      longest = (std::max)(longest, steady_clock::now() - began);
       lock.lock();
     }
   }
@@ -132,18 +136,65 @@ struct detached {
   };
 };
 
+long in_ms(steady_clock::duration time) {
+  return static_cast<long>(std::chrono::round<std::chrono::milliseconds>(time).count());
+}
+
+int failures = 0;  // of the main thread alone
+void expect(bool holds, const char* what) {
+  if (holds) return;
+  std::cerr << "failed: " << what << '\n';
+  ++failures;
+}
+
+// ---- In a thread that may wait: futures ----------------------------------------------------------------------------
+
+// Several calls at once, and a wait for all of them.
+void with_futures(thread_pool& pool, const nango::client& user) {
+  std::vector<std::future<nango::result<nango::json>>> all;
+  for (const auto* path : {"crm/contacts", "crm/accounts", "crm/opportunities"}) {
+    all.push_back(pool.submit([=] { return user.get(path); }));
+  }
+  std::size_t records = 0;
+  for (auto& one : all) records += one.get().value_or(nango::json::array()).size();
+  std::cout << "futures: " << records << " records of three calls at once\n";
+  expect(records == 11, "there are 11 records");
+}
+
+// [deadline]
+// A deadline counts from when somebody asks: the time in the pool's queue is part of it.
+std::future<nango::result<nango::json>> get_by(thread_pool& pool, const nango::client& user, std::string path,
+                                               steady_clock::time_point deadline) {
+  return pool.submit([=, path = std::move(path)]() -> nango::result<nango::json> {
+    const auto left = std::chrono::floor<std::chrono::milliseconds>(deadline - steady_clock::now());
+    if (left > 0ms) return user.get(path, {{"ms", 200}}, {.timeout = left});
+    return nango::error{.code = nango::errc::timed_out, .message = "too late to begin", .may_have_executed = false};
+  });
+}
+// [end]
+
+void with_deadline(const nango::client& user) {
+  thread_pool one_thread(1);
+  const auto asked = steady_clock::now(), deadline = asked + 500ms;
+  std::vector<std::future<nango::result<nango::json>>> all;
+  for (int i = 0; i < 20; ++i) all.push_back(get_by(one_thread, user, "test/sleep", deadline));
+  int in_time = 0, late = 0;
+  for (auto& one : all) {
+    const auto got = one.get();
+    in_time += got ? 1 : 0;
+    late += !got && got.error().code == nango::errc::timed_out ? 1 : 0;
+  }
+  std::cout << "deadline: of 20 calls of 200 ms for one thread " << in_time
+            << " were over within 500 ms, the others at " << in_ms(steady_clock::now() - asked) << " ms\n";
+  expect(in_time <= 2 && in_time + late == 20, "at most two calls fit, and the others are timed_out");
+}
+
+// ---- In an event loop: coroutines ----------------------------------------------------------------------------------
+
 struct program {
   thread_pool& pool;
   task_queue& loop;
   nango::client user;
-  std::thread::id loop_thread = std::this_thread::get_id();
-  int failures = 0;
-
-  void expect(bool holds, const char* what) {
-    if (holds && std::this_thread::get_id() == loop_thread) return;
-    std::cerr << what << '\n';
-    ++failures;
-  }
 
   // Two calls, one after the other, without blocking the loop. (What is awaited has a name, since g++ 12 destroys
   // temporaries of a co_await twice.)
@@ -163,20 +214,69 @@ struct program {
   // [end]
 };
 
-// Several calls at once, and a wait for all of them.
-int with_futures(thread_pool& pool, const nango::client& user) {
-  std::vector<std::future<nango::result<nango::json>>> all;
-  for (const auto* path : {"crm/contacts", "crm/accounts", "crm/opportunities"}) {
-    all.push_back(pool.submit([=] { return user.get(path); }));
-  }
-  std::size_t records = 0;
-  for (auto& one : all) records += one.get().value_or(nango::json::array()).size();
-  std::cout << "futures: " << records << " records of three calls at once\n";
-  return records == 11 ? 0 : 1;
-}
+// What a program does that is to end while calls are under way.
+class ending_program {
+ public:
+  ending_program(thread_pool& pool, nango::client user) : pool_(pool), user_(std::move(user)) {}
 
-// A program that ends does not wait for slow calls.
-int with_cancellation(thread_pool& pool, const nango::client& user) {
+  // This thread is the loop; it ends when its coroutines have.
+  void run() {
+    loop_.push([this] {
+      for (int i = 0; i < 2; ++i) wait_for_news();
+      quit_later();
+    });
+    const auto longest = loop_.run();
+    std::cout << "loop: its longest task took " << in_ms(longest) << " ms, and a call 300 ms\n";
+    expect(longest < 250ms, "the loop is never blocked");
+    expect(canceled_ == 2, "two slow calls were under way, and were canceled");
+  }
+
+  steady_clock::time_point shut_down_at() const { return shut_down_at_; }
+
+ private:
+  detached quit_later() {
+    in_pool some_time(pool_, loop_, [this] { return user_.get("test/sleep", {{"ms", 300}}); });
+    const auto is_over = co_await some_time;
+    expect(is_over && is_in_loop(), "a call of 300 ms is awaited, and the coroutine goes on in the loop");
+    shut_down();
+    ended();
+  }
+
+  // It would take an hour, so that it is under way when the program is to end.
+  detached wait_for_news() {
+    in_pool slow(pool_, loop_, [this] {
+      return user_.get("test/sleep", {{"ms", 3'600'000}}, {.timeout = 2h, .cancel = end_.token()});
+    });
+    const auto news = co_await slow;
+    const bool is_canceled = !news && news.error().code == nango::errc::canceled && news.error().attempts == 1;
+    canceled_ += is_canceled && is_in_loop() ? 1 : 0;
+    ended();
+  }
+
+  // [shutdown]
+  // As a "quit" would: all calls have a token of one source. Each coroutine is told `canceled` and ends by itself.
+  void shut_down() {
+    shut_down_at_ = steady_clock::now();
+    end_.cancel();
+  }
+  void ended() {
+    if (--running_ == 0) loop_.stop();
+  }
+  // [end]
+  bool is_in_loop() const { return std::this_thread::get_id() == thread_; }
+
+  task_queue loop_{};
+  thread_pool& pool_;
+  nango::client user_;
+  nango::cancel_source end_{};
+  std::thread::id thread_ = std::this_thread::get_id();
+  int running_ = 3, canceled_ = 0;  // the loop's alone, as all that coroutines touch: no lock
+  steady_clock::time_point shut_down_at_{};
+};
+
+// ---- A call that nobody needs any more -----------------------------------------------------------------------------
+
+void with_cancellation(thread_pool& pool, const nango::client& user) {
   // [cancel]
   nango::cancel_source source;
   auto slow = pool.submit([=] { return user.get("test/sleep", {{"ms", 20'000}}, {.cancel = source.token()}); });
@@ -185,23 +285,39 @@ int with_cancellation(thread_pool& pool, const nango::client& user) {
   source.cancel();
   const auto got = slow.get();  // canceled
   // [end]
-  const auto took = std::chrono::round<std::chrono::milliseconds>(steady_clock::now() - asked);
-  const bool canceled = !got && got.error().code == nango::errc::canceled;
-  std::cout << "cancellation: " << (canceled ? got.error().message : "it was not canceled") << '\n';
-  return canceled && took < 2s ? 0 : 1;
+  const auto took = steady_clock::now() - asked;
+  expect(!got && got.error().code == nango::errc::canceled && took < 2s, "it was canceled");
+  std::cout << "cancellation: " << (got ? "it was not canceled" : got.error().message) << '\n';
+}
+
+// Each part has a server of its own. (A thread sanitizer does not see Debian's httplib close a descriptor, and would
+// take a client for its owner that gets the same number.)
+template <class Part> void with_server(Part part) {
+  const nango_test::local_nango server;
+  const nango::client api({.api_key = server.api_key(), .base_url = server.base_url(), .ca_file = server.ca_file()});
+  part(api.user(server.user_token()));
 }
 
 }  // namespace
 
 int main() {
-  const nango_test::local_nango server;
-  const nango::client api({.api_key = server.api_key(), .base_url = server.base_url(), .ca_file = server.ca_file()});
-  const auto user = api.user(server.user_token());
-  thread_pool pool(4);
-  task_queue loop;
-
-  program coroutines{.pool = pool, .loop = loop, .user = user};
-  loop.push([&] { coroutines.show_account_of_first_contact(); });
-  loop.run();  // this thread is the loop
-  return coroutines.failures + with_futures(pool, user) + with_cancellation(pool, user) == 0 ? 0 : 1;
+  task_queue loop;  // before the pool, which may be leaving push() when the loop has ended
+  std::optional<thread_pool> pool(4);
+  with_server([&](const nango::client& user) {
+    with_futures(*pool, user);
+    program coroutines{.pool = *pool, .loop = loop, .user = user};
+    loop.push([&] { coroutines.show_account_of_first_contact(); });
+    loop.run();  // this thread is the loop
+  });
+  with_server(with_deadline);
+  with_server([&](const nango::client& user) { with_cancellation(*pool, user); });
+  with_server([&](const nango::client& user) {
+    ending_program ending(*pool, user);
+    ending.run();
+    pool.reset();
+    const auto took = steady_clock::now() - ending.shut_down_at();
+    std::cout << "shutdown: all calls, coroutines and threads had ended after " << in_ms(took) << " ms\n";
+    expect(took < 2s, "it ends soon");  // it takes 100 ms at most, but for a machine that is busy
+  });
+  return failures == 0 ? 0 : 1;
 }

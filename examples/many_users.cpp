@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
 
   struct sigaction action {};
   action.sa_handler = interrupt;
-  action.sa_flags = SA_RESETHAND;  // a second Ctrl-C kills
+  action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C kills
   ::sigaction(SIGINT, &action, nullptr);
 
   nango::cancel_source source;

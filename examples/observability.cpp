@@ -1,11 +1,14 @@
 // What a client does, as Prometheus reads it and as structured log lines: both from client_options::on_attempt, which
 // is told of each attempt, and never of a secret.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <iomanip>
 #include <iostream>
+#include <locale>
 #include <map>
 #include <mutex>
 #include <ostream>
@@ -13,7 +16,6 @@
 #include <string>
 #include <string_view>
 #include <thread>
-#include <tuple>
 #include <vector>
 
 #include "local_nango.hpp"
@@ -23,19 +25,47 @@ namespace {
 
 using seconds = std::chrono::duration<double>;
 
-// A path without what makes each of them another, so that there are few: "crm/contacts/:id".
-std::string route_of(std::string_view path) {
-  std::string route;
-  while (!path.empty()) {
-    const auto segment = path.substr(0, path.find('/'));
-    const bool is_word = segment.find_first_not_of("abcdefghijklmnopqrstuvwxyz-") == std::string_view::npos;
-    if (!segment.empty()) (route += route.empty() ? "" : "/") += is_word ? std::string(segment) : ":id";
-    path.remove_prefix(segment.size() < path.size() ? segment.size() + 1 : path.size());
+// Whether a path is of a route, in which `:id` stands for any segment.
+bool is_of(std::string_view route, std::string_view path) {
+  for (;;) {
+    const auto wanted = route.substr(0, route.find('/')), segment = path.substr(0, path.find('/'));
+    if (wanted != ":id" && wanted != segment) return false;
+    const bool route_ends = wanted.size() == route.size(), path_ends = segment.size() == path.size();
+    if (route_ends || path_ends) return route_ends && path_ends;
+    route.remove_prefix(wanted.size() + 1);
+    path.remove_prefix(segment.size() + 1);
   }
-  return route;
+}
+
+// [few routes]
+// Prometheus keeps a time series for each label value that it ever saw. So a path, which has ids in it and may have
+// what users typed, is counted as one of the routes that this program calls, or as "other".
+std::string_view route_of(std::string_view path) {
+  static constexpr std::array<std::string_view, 6> routes{"crm/contacts",      "crm/contacts/:id",
+                                                          "crm/accounts",      "crm/accounts/:id",
+                                                          "crm/opportunities", "crm/opportunities/:id"};
+  if (path.starts_with('/')) path.remove_prefix(1);
+  const auto found = std::find_if(routes.begin(), routes.end(), [&](auto route) { return is_of(route, path); });
+  return found == routes.end() ? "other" : *found;
+}
+// [end]
+
+std::string_view method_of(std::string_view method) {  // a program may send any token as its method
+  static constexpr std::array<std::string_view, 6> methods{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"};
+  return std::find(methods.begin(), methods.end(), method) == methods.end() ? "other" : method;
 }
 
 std::string_view outcome_of(const nango::attempt& seen) { return seen.outcome ? to_string(*seen.outcome) : "ok"; }
+
+// name="value", for the text format of Prometheus.
+std::string label(std::string_view name, std::string_view value) {
+  std::string text = std::string(name) + "=\"";
+  for (const char c : value) {
+    if (c == '\\' || c == '"') text += '\\';
+    text += c == '\n' ? "\\n" : std::string(1, c);
+  }
+  return text + '"';
+}
 
 // How many values were at most so large.
 class histogram {
@@ -64,39 +94,44 @@ class histogram {
 // May be told and printed by many threads at once.
 class metrics {
  public:
+  // `app` tells programs apart that are scraped together.
+  explicit metrics(std::string_view app) : app_(label("app", app)) {}
+
   void add(const nango::attempt& seen) {
-    const auto route = route_of(seen.path);
+    const auto route = app_ + ',' + label("route", route_of(seen.path));
+    const auto labels = label("method", method_of(seen.method)) + ',' + label("outcome", outcome_of(seen));
     const std::lock_guard lock(mutex_);
-    ++attempts_[{std::string(seen.method), route, std::string(outcome_of(seen))}];
+    ++attempts_[route + ',' + labels];
     auto& times = times_[route];
-    times.first.add(seen.elapsed);
-    times.second.add(seen.waited);
+    times.elapsed.add(seen.elapsed);
+    times.waited.add(seen.waited);
   }
-  // The text format of Prometheus. Labels need no escapes: routes and methods have none of the characters that would.
+  // The text format of Prometheus, version 0.0.4.
   std::string page() const {
     std::ostringstream out;
+    out.imbue(std::locale::classic());
+    out << std::setprecision(15);  // a sum of many hours still grows by milliseconds
     const std::lock_guard lock(mutex_);
     out << "# HELP nango_attempts_total Requests sent, by what came of them.\n# TYPE nango_attempts_total counter\n";
-    for (const auto& [labels, count] : attempts_) {
-      const auto& [method, route, outcome] = labels;
-      out << "nango_attempts_total{method=\"" << method << "\",route=\"" << route << "\",outcome=\"" << outcome
-          << "\"} " << count << '\n';
-    }
-    print(out, "nango_attempt_seconds", "From the request to its answer.", &histograms::first);
-    print(out, "nango_limiter_wait_seconds", "Waiting for the rate limiter.", &histograms::second);
+    for (const auto& [labels, count] : attempts_) out << "nango_attempts_total{" << labels << "} " << count << '\n';
+    print(out, "nango_attempt_seconds", "From the request to its answer.", &histograms::elapsed);
+    print(out, "nango_limiter_wait_seconds", "Waiting for the rate limiter.", &histograms::waited);
     return out.str();
   }
 
  private:
-  using histograms = std::pair<histogram, histogram>;
+  struct histograms {
+    histogram elapsed{}, waited{};
+  };
   void print(std::ostream& out, const std::string& name, const char* help, histogram histograms::*which) const {
     out << "# HELP " << name << ' ' << help << "\n# TYPE " << name << " histogram\n";
-    for (const auto& [route, times] : times_) (times.*which).print(out, name, "route=\"" + route + '"');
+    for (const auto& [route, times] : times_) (times.*which).print(out, name, route);
   }
 
+  const std::string app_;
   mutable std::mutex mutex_{};
-  std::map<std::tuple<std::string, std::string, std::string>, std::size_t> attempts_{};
-  std::map<std::string, histograms> times_{};
+  std::map<std::string, std::size_t> attempts_{};  // by their labels
+  std::map<std::string, histograms> times_{};      // by app and route
 };
 
 // [log line]
@@ -118,7 +153,7 @@ std::string log_line(const nango::attempt& seen) {
 
 int main() {
   const nango_test::local_nango server;
-  metrics seen_by_prometheus;
+  metrics seen_by_prometheus(R"(the "nightly" import)");
   std::mutex log_mutex;
   // [on_attempt]
   nango::client_options options{
@@ -140,6 +175,8 @@ int main() {
       for (const auto& contact : nango::crm::list_contacts(user).value_or(std::vector<nango::crm::contact>())) {
         static_cast<void>(nango::crm::get_contact(user, contact.id));
       }
+      static_cast<void>(user.get(nango::path("crm", "contacts", "rolf")));  // as a user may have typed it
+      static_cast<void>(user.get("crm/colours"));
       static_cast<void>(user.get("test/processing-error"));
       static_cast<void>(api.user("nobody").get("crm/accounts"));
     });
