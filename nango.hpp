@@ -3058,14 +3058,12 @@ template <is_like<crm::opportunity> Like, class Visit> void each_field(Like& of,
   visit("accounts", of.accounts);
 }
 
-// Takes so many digits off the front.
-inline std::optional<int> take_digits(std::string_view& text, std::size_t count) noexcept {
-  const auto number = text.size() >= count && each_is(text.substr(0, count), is_digit)
-                          ? parse_number(text.substr(0, count))
-                          : std::nullopt;
-  if (!number) return std::nullopt;
-  text.remove_prefix(count);
-  return static_cast<int>(*number);
+// Takes so many digits off the front; -1: there are none. (Not an optional: g++ 12 warns of those that are empty.)
+inline int take_digits(std::string_view& text, std::size_t count) noexcept {
+  const bool are_there = text.size() >= count && each_is(text.substr(0, count), is_digit);
+  const auto number = are_there ? static_cast<int>(parse_number(text.substr(0, count)).value_or(0)) : -1;
+  text.remove_prefix(are_there ? count : 0);
+  return number;
 }
 inline bool take(std::string_view& text, std::string_view any_of) noexcept {
   if (text.empty() || !is_one_of(text.front(), any_of)) return false;
@@ -3078,37 +3076,37 @@ inline std::optional<std::chrono::minutes> parse_offset(std::string_view text) n
   if (text.empty() || text == "Z") return std::chrono::minutes(0);
   const int sign = text.front() == '-' ? -1 : 1;
   if (!take(text, "+-")) return std::nullopt;
-  const auto hours = take_digits(text, 2);
+  const int hours = take_digits(text, 2);
   const bool has_minutes = take(text, ":") || !text.empty();
-  const auto minutes = has_minutes ? take_digits(text, 2) : std::optional(0);
-  if (!hours || !minutes || !text.empty() || *hours > 23 || *minutes > 59) return std::nullopt;
-  return sign * std::chrono::minutes(*hours * 60 + *minutes);
+  const int minutes = has_minutes ? take_digits(text, 2) : 0;
+  if (hours < 0 || minutes < 0 || !text.empty() || hours > 23 || minutes > 59) return std::nullopt;
+  return sign * std::chrono::minutes(hours * 60 + minutes);
 }
 
 // ISO 8601, as far as the API's pages have it.
 inline std::optional<crm::time_point> parse_time(std::string_view text) noexcept {
-  const auto year = take_digits(text, 4);
+  const int year = take_digits(text, 4);
   const bool dashed = take(text, "-");
-  const auto month = take_digits(text, 2);
+  const int month = take_digits(text, 2);
   const bool both_dashed = dashed && take(text, "-");
-  const auto day = take_digits(text, 2);
-  if (!year || !month || !day || !both_dashed) return std::nullopt;
-  const auto date = std::chrono::year(*year) / *month / *day;
+  const int day = take_digits(text, 2);
+  if (year < 0 || month < 0 || day < 0 || !both_dashed) return std::nullopt;
+  const auto date = std::chrono::year(year) / month / day;
   if (!date.ok()) return std::nullopt;
   const auto midnight = crm::time_point(std::chrono::sys_days(date));
   if (text.empty()) return midnight;
   const bool has_time = take(text, "T");
-  const auto hour = take_digits(text, 2);
-  const auto minute = take(text, ":") ? take_digits(text, 2) : std::nullopt;
-  const auto second = take(text, ":") ? take_digits(text, 2) : std::nullopt;
-  if (!has_time || !hour || !minute || !second || *hour > 23 || *minute > 59 || *second > 60) return std::nullopt;
+  const int hour = take_digits(text, 2);
+  const int minute = take(text, ":") ? take_digits(text, 2) : -1;
+  const int second = take(text, ":") ? take_digits(text, 2) : -1;
+  if (!has_time || hour < 0 || minute < 0 || second < 0 || hour > 23 || minute > 59 || second > 60) return std::nullopt;
   if (take(text, ".")) {
     if (text.empty() || !is_digit(text.front())) return std::nullopt;
     while (!text.empty() && is_digit(text.front())) text.remove_prefix(1);
   }
   const auto offset = parse_offset(text);
   if (!offset) return std::nullopt;
-  return midnight + std::chrono::seconds((*hour * 60 + *minute) * 60 + *second) - *offset;
+  return midnight + std::chrono::seconds((hour * 60 + minute) * 60 + second) - *offset;
 }
 
 inline std::string time_text(crm::time_point time) {

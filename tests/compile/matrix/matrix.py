@@ -128,6 +128,9 @@ def combinations(folder):
     yield core("g++-12", "c++20", what="another version of JSON beside it", sources=[*CORE, ("other_json.cpp", ["-isystem", str(folder / "other_json")])])
     yield core("g++-12", "c++20", what="`_GLIBCXX_DEBUG`", flags=["-D_GLIBCXX_DEBUG"])
     yield upstream("g++-12", "c++20", what="`_GLIBCXX_DEBUG`", flags=["-D_GLIBCXX_DEBUG"])
+    yield core("g++-12", "c++20", what="`-O2`", flags=["-O2"])
+    yield core("clang++-19", "c++2c", what="`-O2`", flags=["-O2"])
+    yield packaged("g++-12", "c++20", what="`-O2`", flags=["-O2"])
     yield packaged("g++-12", "c++20", what="`-O2 -fno-strict-aliasing -fvisibility=hidden`",
                    flags=["-O2", "-fno-strict-aliasing", "-fvisibility=hidden"])
     yield packaged("g++-12", "c++20", what="a global client", sources=["global_client.cpp"])
