@@ -3678,7 +3678,7 @@ result<http_response> proxy(const basic_client<Backend, Limiter>& connection, st
                             std::string_view content_type, const call_options& options) {
   if (path.starts_with('/')) path.remove_prefix(1);
   auto own = options;
-  if (own.is_answer == nullptr) own.is_answer = &detail::is_upstream_answer;
+  own.is_answer = &detail::is_upstream_answer;
   return connection.send(method, "proxy/" + std::string(path), parameters, body, content_type, own);
 }
 
