@@ -233,7 +233,7 @@ TEST_CASE("a peer that does not read a large body is given up at the deadline") 
     REQUIRE(api.get("first", {}, {.timeout = milliseconds(5000)}));
     const auto began = steady_clock::now();
     const auto sent = api.send("POST", "x", {}, body, "text/plain");
-    CHECK(steady_clock::now() - began < patience + std::chrono::seconds(1));
+    CHECK(steady_clock::now() - began < patience + std::chrono::seconds(10));
     REQUIRE_FALSE(sent);
     CHECK(sent.error().code == errc::timed_out);
     CHECK(sent.error().may_have_executed);

@@ -16,7 +16,7 @@ TEST_CASE("a call is canceled in each of its phases, and the client goes on") {
       CAPTURE(tls);
       CAPTURE(where.name);
       const auto canceled = nango_test::cancel_in(where, tls);
-      CHECK(canceled.took < std::chrono::seconds(1));
+      CHECK(canceled.took < std::chrono::seconds(10));
       CHECK(canceled.took >= std::chrono::seconds(0));  // not by itself
       CHECK_FALSE(canceled.outcome);
       if (canceled.outcome) continue;

@@ -217,7 +217,7 @@ void check_destroyed_at_once(const act& script, errc expected, const std::string
     CHECK_MESSAGE(answer.error().code == expected, answer.error());
     const auto began = steady_clock::now();
     api.reset();
-    CHECK(steady_clock::now() - began < std::chrono::seconds(1));
+    CHECK(steady_clock::now() - began < std::chrono::seconds(4));
     other.join();
   }
   CHECK(before.is_back());
