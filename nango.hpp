@@ -37,7 +37,9 @@
 #include <cstdint>             // uint64_t
 #include <cstdio>              // sscanf reads HTTP dates, snprintf writes times
 #include <cstdlib>             // getenv, abort
+#include <exception>           // what other code throws
 #include <functional>          // client_options::on_attempt, any_backend
+#include <iterator>            // how many headers there are
 #include <limits>              // arithmetic that does not overflow
 #include <memory>              // what handles share
 #include <mutex>               // the limiter's and the backend's state
@@ -3074,7 +3076,7 @@ inline bool take(std::string_view& text, std::string_view any_of) noexcept {
 // What has to follow a time of the day: nothing, or `Z`, or an offset from UTC.
 inline std::optional<std::chrono::minutes> parse_offset(std::string_view text) noexcept {
   if (text.empty() || text == "Z") return std::chrono::minutes(0);
-  const int sign = text.front() == '-' ? -1 : 1;
+  const int sign = text.starts_with('-') ? -1 : 1;
   if (!take(text, "+-")) return std::nullopt;
   const int hours = take_digits(text, 2);
   const bool has_minutes = take(text, ":") || !text.empty();
