@@ -21,7 +21,8 @@ constexpr auto patience = 200ms;
 // A server that gives the next answer to the first request of each pair, and its own to the second.
 class peer {
  public:
-  explicit peer(bool tls) : server_({.tls = tls, .afterwards = [this](std::string_view request) { return next(request); }}) {}
+  explicit peer(bool tls)
+      : server_({.tls = tls, .afterwards = [this](std::string_view request) { return next(request); }}) {}
 
   void prepare(std::string answer, ending then) {
     const std::lock_guard lock(mutex_);
@@ -82,6 +83,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!got) check(nango::to_string(got.error().code) != "unknown", "the code is one of errc");
   const auto own = on.api.get("own");
   check(!own || *own == "/v1/own", "the next call's answer is its own");
-  check(own || then == ending::keep || own.error().code == nango::errc::connection_failed, "a closed connection is replaced");
+  const auto said = own ? nango::errc() : own.error().code;
+  const bool late = said == nango::errc::connection_failed || said == nango::errc::timed_out;  // on a busy machine
+  check(own || then == ending::keep || late, "a closed connection is replaced");
   return 0;
 }

@@ -35,7 +35,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto answer = nango_fuzz::take_answer(in);
   const auto body = answer.body.empty() ? json() : nango_fuzz::parse(answer.body);
   const auto read = nango::hosted::parse_bare(answer);
-  check(read.has_value() == (nango_fuzz::is_success(answer.status) && !body.is_discarded()), "success is JSON with 20x");
+  check(read.has_value() == (nango_fuzz::is_success(answer.status) && !body.is_discarded()),
+        "success is JSON with 20x");
   if (read) {
     check(read->result == body && read->http_status == answer.status, "the result is the body");
     return 0;

@@ -27,8 +27,8 @@ std::string text_of(const json& envelope, const char* name) {
 void check_failure(const nango::error& e, const nango::http_response& answer, const json& envelope) {
   nango_fuzz::check_error(e, answer);
   if (answer.status == 429) return;
-  const bool explained = text_of(envelope, "status") == "error" && envelope.contains("error_type") &&
-                         envelope["error_type"].is_string();
+  const bool explained =
+      text_of(envelope, "status") == "error" && envelope.contains("error_type") && envelope["error_type"].is_string();
   if (text_of(envelope, "status") == "ok") return check(e.code == errc::malformed_response, "ok belongs to 20x");
   if (!explained) return check(e.code == by_status(answer.status), "without an envelope the status decides");
   check(e.type == text_of(envelope, "error_type") && e.code == by_type(e.type), "error_type decides");

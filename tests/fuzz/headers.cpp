@@ -61,7 +61,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   nango_test::scripted_backend backend;
   backend.ok();
-  const auto made = client::create({.api_key = key, .base_url = "https://api.example.com/", .user_agent = agent}, backend);
+  const auto made =
+      client::create({.api_key = key, .base_url = "https://api.example.com/", .user_agent = agent}, backend);
   if (!made) return check(made.error().code == nango::errc::invalid_argument, "bad options are refused"), 0;
   auto api = as_user ? made->user(token) : *made;
   if (by_identity) api = made->as({.headers = extra});

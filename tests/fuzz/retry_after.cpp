@@ -52,14 +52,16 @@ void check_seconds(bytes& in) {
   if (!digits) return;
   const auto first = (std::min)(text.find_first_not_of('0'), text.size());
   const bool is_long = text.size() - first > 8;  // 99,999,999 s are over three years
-  const auto due = is_long ? year : (std::min<milliseconds>)(std::chrono::seconds(std::stol("0" + text.substr(first))), year);
+  const auto due =
+      is_long ? year : (std::min<milliseconds>)(std::chrono::seconds(std::stol("0" + text.substr(first))), year);
   check(found == due, "seconds are what they say, to a year");
 }
 
 void check_delay(bytes& in) {
-  static constexpr std::array codes{nango::errc::rate_limited, nango::errc::connection_failed, nango::errc::timed_out,
-                                    nango::errc::processing_error, nango::errc::unexpected_status,
-                                    nango::errc::auth_error, nango::errc::canceled, nango::errc::params_error};
+  static constexpr std::array codes{nango::errc::rate_limited,      nango::errc::connection_failed,
+                                    nango::errc::timed_out,         nango::errc::processing_error,
+                                    nango::errc::unexpected_status, nango::errc::auth_error,
+                                    nango::errc::canceled,          nango::errc::params_error};
   static constexpr std::array statuses{0, 429, 500, 501, 502, 503, 504, 505, 200};
   static constexpr std::array methods{"GET", "HEAD", "PUT", "DELETE", "POST", "PATCH", "OPTIONS"};
   const auto amount = [&] { return milliseconds(std::int64_t{1} << in.below(63)) - 1ms; };
