@@ -33,7 +33,7 @@ std::string written(std::time_t time, const char* form) {
 std::time_t take_time(bytes& in) {
   std::uint32_t seconds = 0;
   for (int i = 0; i < 4; ++i) seconds = seconds << 8 | in.byte();
-  return static_cast<std::time_t>(seconds % (3'124'224'000U));
+  return static_cast<std::time_t>(seconds % (3'155'760'000U));
 }
 
 void check_dates(bytes& in) {
