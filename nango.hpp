@@ -57,6 +57,8 @@
 
 #include <nlohmann/json.hpp>  // every result is JSON
 
+// NANGO_DETAIL_HTTPLIB: the default backend can be compiled. Its declarations are there in any case, so that what is
+// missing is one error, and not a hundred more.
 #ifndef NANGO_NO_HTTPLIB
 #if defined(_WIN32)
 #error "nango.hpp: the default backend needs POSIX. On Windows define NANGO_NO_HTTPLIB and bring a backend of your own."
@@ -88,11 +90,16 @@ link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own
 #define NANGO_DETAIL_EXCEPTIONS
 #endif
 
-// Two versions, or one with and one without JSON_DIAGNOSTICS (another class layout), stay apart in one process.
-#if defined(JSON_DIAGNOSTICS) && JSON_DIAGNOSTICS
+// Two versions, one with and one without JSON_DIAGNOSTICS (another class layout), or one with and one without
+// exceptions (other code in the same functions) stay apart in one process.
+#if defined(JSON_DIAGNOSTICS) && JSON_DIAGNOSTICS && defined(NANGO_DETAIL_EXCEPTIONS)
 #define NANGO_DETAIL_VERSION v0_1_diag
-#else
+#elif defined(JSON_DIAGNOSTICS) && JSON_DIAGNOSTICS
+#define NANGO_DETAIL_VERSION v0_1_diag_noexcept
+#elif defined(NANGO_DETAIL_EXCEPTIONS)
 #define NANGO_DETAIL_VERSION v0_1
+#else
+#define NANGO_DETAIL_VERSION v0_1_noexcept
 #endif
 
 /// Everything of this library. All functions may be called from many threads at once unless they say otherwise;
@@ -152,7 +159,7 @@ std::error_code make_error_code(errc code) noexcept;
 struct error {
   errc code{};            ///< What went wrong; never 0 in an error of this library.
   int http_status = 0;    ///< The answer's status; 0: there was no HTTP answer.
-  std::string type{};     ///< error_type as the API spelt it, else empty.
+  std::string type{};     ///< error_type as the API spelt it, in one line, else empty.
   std::string message{};  ///< error_msg, or what happened here: one line, never empty, never a secret.
   std::optional<std::chrono::milliseconds> retry_after{};  ///< How long to wait, where the API or the limiter says so.
   int attempts = 0;                                        ///< Requests handed to the backend for this call.
@@ -633,7 +640,7 @@ struct response {
 /// that is a date when the answer has no Date. Errors: by error_type params_error, processing_error, auth_error, else
 /// api_error; rate_limited for any 429; auth_error for a 401 without an envelope; unexpected_status for another
 /// status that is not 20x without one; malformed_response for a body that is no envelope, or contradicts its status.
-/// JSON of more than 512 levels is none.
+/// JSON nested deeper than 512 levels counts as invalid.
 result<response> parse_envelope(http_response answer);
 
 // --------------------------------------------------------------------------------------------------------------------
@@ -647,8 +654,8 @@ struct retry_policy {
   std::chrono::milliseconds max_delay{5'000};  ///< No delay is longer, unless the API asks for more.
 };
 
-/// How long to wait before the next attempt; nothing: there is none. A pure function. Worth another attempt are a 429,
-/// connection_failed, timed_out, processing_error, and unexpected_status 500, 502, 503 and 504: for GET, HEAD, PUT
+/// How long to wait before the next attempt; empty: no further attempt. A pure function. Worth another attempt are a
+/// 429, connection_failed, timed_out, processing_error, and unexpected_status 500, 502, 503 and 504: for GET, HEAD, PUT
 /// and DELETE always, for other methods only where may_have_executed is false. `number` is that of the attempt that
 /// failed, from 1; `jitter` in [0, 1) spreads the delay over [0, min(max_delay, base_delay * 2^(number-1))); it is
 /// never less than retry_after.
@@ -708,7 +715,7 @@ struct call_options {
   bool (*is_answer)(const http_response&) = nullptr;   ///< send() only: true for a 429 that is not the API's own.
 };
 
-/// A JSON body. A text is none, since it would be sent as a JSON string: say json::parse(text) or json(text).
+/// A JSON body. Text is not accepted, since it would be sent as a JSON string: say json::parse(text) or json(text).
 template <class Body>
 concept json_body = std::constructible_from<json, const Body&> &&
                     (std::same_as<Body, json> || std::same_as<Body, std::nullptr_t> ||
@@ -773,7 +780,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   /// The general form of user(): who is named by which headers, and counted by what.
   basic_client as(identity who) const { return {core_, core_->make_handle(std::move(who))}; }
   /// What this handle's calls are counted by; empty: they are not limited. The view lives as long as a handle of it.
-  std::string_view limit_key() const noexcept { return core::limit_key(*handle_); }
+  std::string_view limit_key() const noexcept { return core::limit_key(*handle_); }  // the handle is incomplete here
 
   /// @{ Calls with GET or DELETE, and decodes the result by `json::get<Value>()` (a mismatch is decode_error).
   /// Value = void ignores it.
@@ -1075,7 +1082,7 @@ struct record_progress {
 /// Hands each record of a model to `fn(json&&)`, page by page (GET records), with one page in memory. `fn` may return
 /// false to stop; what it throws comes out. Records may come more than once (hosted API), so take them by their id.
 /// `options` is for each page. Errors, in `failure`: those of basic_client::request; invalid_argument for an empty
-/// model or a limit over 10,000; decode_error for a page that is none; malformed_response for a cursor that comes
+/// model or a limit over 10,000; decode_error for a malformed page; malformed_response for a cursor that comes
 /// again.
 template <http_backend Backend, rate_limiter Limiter, class Fn>
 record_progress for_each_record(const basic_client<Backend, Limiter>& connection, std::string_view model, Fn&& fn,
@@ -1098,7 +1105,7 @@ result<http_response> proxy(const basic_client<Backend, Limiter>& connection, st
 
 #ifndef NANGO_NO_HTTPLIB
 /// Whether a webhook is the service's: `signature_hex` (X-Nango-Hmac-Sha256, in upper or lower case) is the HMAC-SHA256
-/// of the body as it came, with the signing key. In constant time; false for any signature that is none, and for an
+/// of the body as it came, with the signing key. In constant time; false for a malformed signature, and for an
 /// empty key. Throws nothing. It is there with the default backend only, whose OpenSSL it needs.
 bool verify_webhook(std::string_view raw_body, std::string_view signature_hex, std::string_view signing_key) noexcept;
 #endif
@@ -1342,8 +1349,10 @@ class limiter_window {
         --free;
       } else if (back == again_back) {
         ++retaken;
+      } else if (back == held_back) {
+        --held;
       } else {
-        back == held_back ? void(--held) : void(++ending);
+        ++ending;
       }
       t = (std::max)(t, back);
       if (n == 1) return t;
@@ -1378,11 +1387,7 @@ class limiter_window {
   }
 
   bool has_line() const noexcept { return last_ != nullptr; }
-  std::size_t in_line() const noexcept {
-    std::size_t count = 0;
-    for (const auto* w = last_; w != nullptr; w = w->behind == last_ ? nullptr : w->behind) ++count;
-    return count;
-  }
+  std::size_t in_line() const noexcept { return in_line_; }
   bool is_first(const limiter_waiter& waiter) const noexcept { return last_->behind == &waiter; }
   void wake_first() noexcept {
     if (last_ != nullptr) last_->behind->wake.notify_one();
@@ -1390,12 +1395,14 @@ class limiter_window {
   void enter_line(limiter_waiter& waiter) noexcept {
     waiter.behind = last_ != nullptr ? std::exchange(last_->behind, &waiter) : &waiter;
     last_ = &waiter;
+    ++in_line_;
   }
   void leave_line(limiter_waiter& waiter) noexcept {
     auto* before = last_;
     while (before->behind != &waiter) before = before->behind;
     before->behind = waiter.behind;
     if (last_ == &waiter) last_ = before != &waiter ? before : nullptr;
+    --in_line_;
   }
 
  private:
@@ -1414,6 +1421,7 @@ class limiter_window {
   time_point not_before_ = long_ago;   // nobody goes earlier: a hold, or a step after the last permit
   time_point paced_until_ = long_ago;  // callers go step by step
   limiter_waiter* last_ = nullptr;     // in line, a ring: the first is the one behind the last
+  std::size_t in_line_ = 0;
 };
 
 struct text_hash {
@@ -1583,7 +1591,13 @@ inline void append_escaped(std::string& out, char c) {
   out += {'%', digits[byte >> 4], digits[byte & 15]};
 }
 inline void append_encoded(std::string& out, std::string_view text) {
-  for (const char c : text) is_unreserved(c) ? out.push_back(c) : append_escaped(out, c);
+  for (const char c : text) {
+    if (is_unreserved(c)) {
+      out += c;
+    } else {
+      append_escaped(out, c);
+    }
+  }
 }
 inline void append_path(std::string& out, std::string_view path) {
   if (path.starts_with('/')) path.remove_prefix(1);
@@ -1591,7 +1605,11 @@ inline void append_path(std::string& out, std::string_view path) {
   while (plain < path.size() && is_path_char(path[plain])) ++plain;
   out.append(path.substr(0, plain));  // mostly all of it
   for (std::size_t i = plain; i < path.size(); ++i) {
-    is_path_char(path[i]) || is_escape(path.substr(i)) ? out.push_back(path[i]) : append_escaped(out, path[i]);
+    if (is_path_char(path[i]) || is_escape(path.substr(i))) {
+      out += path[i];
+    } else {
+      append_escaped(out, path[i]);
+    }
   }
 }
 inline std::string unescape(std::string_view text) {
@@ -1827,10 +1845,20 @@ inline error said_by_api(std::string type, std::string* text) {
   return e;
 }
 
+// Whether the API may have acted on a request that it answered with this error.
+inline bool acted_upon(errc code) noexcept {
+  return code != errc::params_error && code != errc::auth_error && code != errc::rate_limited;
+}
+
+inline std::string first_bytes(std::string body) {
+  body.resize((std::min)(body.size(), kept_body_bytes));
+  return body;
+}
+
 // What an answer means that has no envelope.
 inline error without_envelope(int status, std::string body) {
-  error e{.code = errc::unexpected_status, .message = "the answer is no envelope", .body = std::move(body)};
-  e.body.resize((std::min)(e.body.size(), kept_body_bytes));
+  error e{
+      .code = errc::unexpected_status, .message = "the answer is no envelope", .body = first_bytes(std::move(body))};
   if (is_success(status)) e.code = errc::malformed_response;
   if (status >= 300 && status < 400) e.message = "a redirect (not followed); is client_options::base_url right?";
   if (status == 401) {
@@ -2021,7 +2049,7 @@ inline error too_large(int status, std::size_t most) {
 }
 
 // Whether the server has surely seen the last of a request: an answer came, or nothing was sent.
-inline bool is_over(const result<http_response>& sent) noexcept {
+inline bool server_is_done(const result<http_response>& sent) noexcept {
   return sent || !sent.error().may_have_executed || sent.error().http_status != 0 ||
          sent.error().code == errc::response_too_large || sent.error().code == errc::malformed_response;
 }
@@ -2100,7 +2128,9 @@ template <class Backend, class Limiter> class client_core {
     if (!call) return finished(call.error());
     return run<http_response>(who, *call, options, [&](http_response answer) -> result<http_response> {
       if (answer.status != 429 || (options.is_answer != nullptr && options.is_answer(answer))) return answer;
-      return parse_envelope(std::move(answer)).error();
+      auto read = options_.parse(answer);  // in its own dialect, unless that takes a 429 for something else
+      const bool is_limit = !read && read.error().code == errc::rate_limited;
+      return is_limit ? std::move(read).error() : parse_envelope(std::move(answer)).error();
     });
   }
 
@@ -2135,7 +2165,7 @@ template <class Backend, class Limiter> class client_core {
       }
       auto outcome = attempt_once<Answer>(call, options, deadline, turn, interpret, seen);
       if (!outcome) {
-        if (seen.http_status == 429 && outcome.error().code == errc::rate_limited) heed(who, outcome.error());
+        if (seen.http_status == 429 && outcome.error().code == errc::rate_limited) hold_after_429(who, outcome.error());
         outcome.error().attempts = number;
         outcome.error().may_have_executed |= so_far.may_have_executed;
         so_far = std::move(outcome.error());
@@ -2176,7 +2206,7 @@ template <class Backend, class Limiter> class client_core {
     const auto most = options_.max_response_bytes;
     auto sent = backend_.send({call.method, call.url, call.headers(), call.body, deadline, most, options.cancel});
     seen.elapsed = clock::now() - began;
-    if (turn && is_over(sent)) turn->answered();
+    if (turn && server_is_done(sent)) turn->answered();
     turn.reset();
     if (!sent) {
       seen.http_status = sent.error().http_status;
@@ -2193,7 +2223,7 @@ template <class Backend, class Limiter> class client_core {
   }
 
   // A 429 holds the key for everyone, not just for the call that met it.
-  void heed(const handle& who, error& e) {
+  void hold_after_429(const handle& who, error& e) {
     auto per = options_.rate.per;
     if constexpr (requires { limiter_.rate().per; }) per = limiter_.rate().per;  // which may be another
     if (!e.retry_after) e.retry_after = round_up(per);
@@ -2210,6 +2240,7 @@ template <class Backend, class Limiter> class client_core {
 
   // An error on its way out: one line, and no secrets.
   error finished(error e) const {
+    e.type = one_line(std::move(e.type));
     e.message = e.message.empty() ? to_string(e.code) : one_line(std::move(e.message));
     hidden_.scrub(e);
     return e;
@@ -2606,7 +2637,7 @@ class httplib_pool {
     line.ended = connection::ending::none;
     line.cancel = request.cancel;
     line.limit = connecting ? (std::min)(request.deadline, after(now, connect_timeout_)) : request.deadline;
-    if (!watchdog_.joinable()) watchdog_ = std::thread([this] { keep_watch(); });
+    if (!watchdog_.joinable()) start_watchdog();
     watched_.splice(watched_.end(), taken);
     wake_by((std::min)(line.limit, next_look(now, line.cancel)));
   }
@@ -2731,10 +2762,16 @@ class httplib_pool {
     wakes_at_ = t;
     wake_.notify_one();
   }
-  void keep_watch() {
-    sigset_t all;
+  // A thread inherits its creator's mask: the program's signal handlers run on the program's threads.
+  void start_watchdog() {
+    sigset_t all, before;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, nullptr);  // the program's handlers run on the program's threads
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const auto failure = caught([this] { watchdog_ = std::thread([this] { keep_watch(); }); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (!failure.empty()) raise(unsent(errc::connection_failed, "no thread for the watchdog: " + failure));
+  }
+  void keep_watch() {
     std::unique_lock lock(mutex_);
     while (!stopping_) {
       const auto now = steady_clock::now();
@@ -2859,17 +2896,18 @@ class httplib_exchange {
   bool on_chunk(std::uint64_t left) {
     if (!gzip_ && left > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
     if (left > 0 || is_chunk_closed<httplib::ClientImpl>(line_.ssl)) return true;
-    return fail(fault::malformed, "the answer has a chunk that is none");
+    return fail(fault::malformed, "the answer has a malformed chunk");
   }
 
   // Reads a head once. False: it is unsound.
   bool inspect(const httplib::Response& head) {
     inspected_ = true;
     status_ = head.status;
-    if (head.status < 100 || head.status > 599) return fail(fault::malformed, "the answer's HTTP status is none");
+    if (head.status < 100 || head.status > 599)
+      return fail(fault::malformed, "the answer's HTTP status is out of range");
     if (head.status < 200) return fail(fault::malformed, "an interim answer came where the final one was due");
     for (const auto& [name, value] : head.headers) {  // 0.11.4 percent-decodes values: they can have any byte
-      if (!is_token(name) || has_control(value)) return fail(fault::malformed, "the answer has a header that is none");
+      if (!is_token(name) || has_control(value)) return fail(fault::malformed, "the answer has a malformed header");
       if (equal_names(name, "Content-Encoding") && !inspect_encoding(value)) return false;
       if (equal_names(name, "Content-Length") || equal_names(name, "Transfer-Encoding")) inspect_framing(name, value);
       // 0.11.4 knows "close" alone, in lower case.
@@ -3153,11 +3191,13 @@ class record_reader {
   }
   void read(json& from, std::string& to) {
     auto* text = from.get_ptr<std::string*>();
-    text != nullptr ? void(to = std::move(*text)) : expected("a string", from);
+    if (text == nullptr) return expected("a string", from);
+    to = std::move(*text);
   }
   void read(json& from, bool& to) {
     const auto* value = from.get_ptr<bool*>();
-    value != nullptr ? void(to = *value) : expected("true or false", from);
+    if (value == nullptr) return expected("true or false", from);
+    to = *value;
   }
   void read(json& from, double& to) {
     const auto* text = from.get_ptr<std::string*>();
@@ -3165,12 +3205,14 @@ class record_reader {
                             is_digit(text->back());  // no spaces: JSON allows them around
     const auto number = may_be_one ? parse_json(*text) : json();
     const auto& value = text != nullptr ? number : from;
-    value.is_number() ? void(to = value.get<double>()) : expected("a number", from);
+    if (!value.is_number()) return expected("a number", from);
+    to = value.get<double>();
   }
   void read(json& from, crm::time_point& to) {
     const auto* text = from.get_ptr<std::string*>();
     const auto time = text != nullptr ? parse_time(*text) : std::nullopt;
-    time ? void(to = *time) : expected("a time such as 2022-08-01T09:30:00Z", from);
+    if (!time) return expected("a time such as 2022-08-01T09:30:00Z", from);
+    to = *time;
   }
   void read(json& from, json& to) { to = std::move(from); }
 
@@ -3228,14 +3270,14 @@ inline result<std::string> comma_list(const std::vector<std::string>& all, const
   }
   return joined;
 }
-inline query record_query(const std::string& name, bool include_raw) {
+inline query crm_query(const std::string& name, bool include_raw) {
   query parameters;
   if (!name.empty()) parameters.emplace_back("name", name);
   if (include_raw) parameters.emplace_back("include_raw", true);
   return parameters;
 }
 inline result<query> query_of(const crm::contact_query& which) {
-  auto parameters = record_query(which.name, which.include_raw);
+  auto parameters = crm_query(which.name, which.include_raw);
   for (const auto& [name, all] : {std::pair{"email", &which.email}, {"account", &which.account}}) {
     auto list = comma_list(*all, name);
     if (!list) return std::move(list).error();
@@ -3261,7 +3303,7 @@ result<Value> fetch_records(const Client& user, const std::string& path, const q
 
 // --- Hosted API -----------------------------------------------------------------------------------------------------
 
-// FNV-1a: the same in each process, and no way back to a key.
+// FNV-1a: the same in each process; 64 bits are too few to tell a random key from, but it is no secret hash.
 inline std::string hash_text(std::string_view text) {
   std::uint64_t hash = 0xcbf29ce484222325U;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
@@ -3290,11 +3332,13 @@ inline std::string field_errors(const json& errors) {
 // Type and message of a body that explains an error; false: it does not.
 inline bool read_explanation(json& body, error& e) {
   if (!body.is_object()) return false;
-  if (auto* text = find_text(body, "error"); text != nullptr) return e.message = std::move(*text), true;
   const auto found = body.find("error");
   if (found == body.end() || !found->is_object()) {
-    auto* text = find_text(body, "message");
-    return text != nullptr && (e.message = std::move(*text), true);
+    auto* text = find_text(body, "error");
+    if (text == nullptr) text = find_text(body, "message");
+    if (text == nullptr) return false;
+    e.message = std::move(*text);
+    return true;
   }
   auto *code = find_text(*found, "code"), *message = find_text(*found, "message");
   if (code == nullptr) return false;
@@ -3314,9 +3358,8 @@ inline errc errc_of_status(int status, bool explained) noexcept {
   return status >= 500 ? errc::processing_error : errc::api_error;
 }
 
-// A 429 of an API behind the proxy.
+// Of a 429: it is the API's behind the proxy.
 inline bool is_upstream_answer(const http_response& answer) {
-  if (answer.status != 429) return true;
   auto body = parse_json(answer.body);
   error e;
   return !read_explanation(body, e) || e.type != "too_many_request";
@@ -3470,7 +3513,7 @@ inline result<response> parse_envelope(http_response answer) {
   }
   e.http_status = status;
   e.retry_after = detail::retry_after(answer);
-  e.may_have_executed = e.code != errc::params_error && e.code != errc::auth_error && e.code != errc::rate_limited;
+  e.may_have_executed = detail::acted_upon(e.code);
   return e;
 }
 
@@ -3544,32 +3587,30 @@ result<std::vector<contact>> list_contacts(const basic_client<Backend, Limiter>&
 template <http_backend Backend, rate_limiter Limiter>
 result<contact> get_contact(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
                             const call_options& options) {
-  return detail::fetch_records<contact>(user, path("crm", "contacts", id), detail::record_query({}, include_raw),
-                                        options);
+  return detail::fetch_records<contact>(user, path("crm", "contacts", id), detail::crm_query({}, include_raw), options);
 }
 template <http_backend Backend, rate_limiter Limiter>
 result<std::vector<account>> list_accounts(const basic_client<Backend, Limiter>& user, const account_query& which,
                                            const call_options& options) {
   return detail::fetch_records<std::vector<account>>(user, "crm/accounts",
-                                                     detail::record_query(which.name, which.include_raw), options);
+                                                     detail::crm_query(which.name, which.include_raw), options);
 }
 template <http_backend Backend, rate_limiter Limiter>
 result<account> get_account(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
                             const call_options& options) {
-  return detail::fetch_records<account>(user, path("crm", "accounts", id), detail::record_query({}, include_raw),
-                                        options);
+  return detail::fetch_records<account>(user, path("crm", "accounts", id), detail::crm_query({}, include_raw), options);
 }
 template <http_backend Backend, rate_limiter Limiter>
 result<std::vector<opportunity>> list_opportunities(const basic_client<Backend, Limiter>& user,
                                                     const opportunity_query& which, const call_options& options) {
   return detail::fetch_records<std::vector<opportunity>>(user, "crm/opportunities",
-                                                         detail::record_query(which.name, which.include_raw), options);
+                                                         detail::crm_query(which.name, which.include_raw), options);
 }
 template <http_backend Backend, rate_limiter Limiter>
 result<opportunity> get_opportunity(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
                                     const call_options& options) {
-  return detail::fetch_records<opportunity>(user, path("crm", "opportunities", id),
-                                            detail::record_query({}, include_raw), options);
+  return detail::fetch_records<opportunity>(user, path("crm", "opportunities", id), detail::crm_query({}, include_raw),
+                                            options);
 }
 
 template <record Value> void to_json(json& to, const Value& value) { to = detail::write_record(value); }
@@ -3618,12 +3659,11 @@ inline result<response> parse_bare(http_response answer) {
   if (!explained) {
     e.message =
         detail::is_success(status) ? "the answer is no JSON; is the path right?" : "the answer does not say why";
-    e.body = std::move(answer.body);
-    e.body.resize((std::min)(e.body.size(), detail::kept_body_bytes));
+    e.body = detail::first_bytes(std::move(answer.body));
   }
   e.message = e.message.empty() ? to_string(e.code) : detail::one_line(std::move(e.message));
   e.retry_after = detail::retry_after(answer);
-  e.may_have_executed = e.code != errc::params_error && e.code != errc::auth_error && e.code != errc::rate_limited;
+  e.may_have_executed = detail::acted_upon(e.code);
   return e;
 }
 

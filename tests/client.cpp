@@ -363,6 +363,12 @@ TEST_CASE("an error of the backend comes out as it is, with the attempts counted
   CHECK_FALSE(f.api.get("x").error().message.empty());
 }
 
+TEST_CASE("an error_type of several lines becomes one line") {
+  fixture f;
+  f.backend.answer(400, R"({"status":"error","error_type":"NEW\r\nforged","error_msg":"x"})");
+  CHECK(f.api.get("x").error().type == "NEW  forged");
+}
+
 TEST_CASE("a backend that says nothing about may_have_executed is taken at its worst") {
   fixture f;
   f.backend.fail({.code = errc::connection_failed, .message = "reset"});
@@ -433,6 +439,17 @@ TEST_CASE("send takes method, path, query, body and content type") {
   CHECK(f.api.send("HEAD", "files"));
   CHECK(f.backend.last().method == "HEAD");
   CHECK(f.backend.last().count("Content-Type") == 0);
+}
+
+TEST_CASE("send: a 429 is rate_limited, also where the dialect would read it otherwise") {
+  auto options = test_options();
+  options.retry.max_attempts = 1;
+  options.parse = [](nango::http_response answer) -> nango::result<nango::response> {
+    return nango::response{.http_status = answer.status};
+  };
+  scripted_backend backend;
+  backend.answer(429, "");
+  CHECK(test_client(options, backend).send("GET", "x").error().code == errc::rate_limited);
 }
 
 TEST_CASE("send refuses a content type that is empty or has control characters") {

@@ -376,7 +376,8 @@ std::string nested(std::size_t levels, const std::string& open, const std::strin
 }  // namespace
 
 TEST_CASE("512 levels of nesting are read, 513 count as not JSON") {
-  const std::pair<const char*, const char*> kinds[] = {{"[", "]"}, {"{\"a\":", "}"}, {"[0,", ",0]"}, {"[ \n", " \n]"}};
+  const std::pair<const char*, const char*> kinds[] = {
+      {"[", "]"}, {"{\"a\":", "}"}, {"{\"\":", "}"}, {"[0,", ",0]"}, {"[ \n", " \n]"}};
   for (const auto& kind : kinds) {
     CAPTURE(kind.first);
     CHECK(parse(200, nested(512, kind.first, "1", kind.second)).has_value());
@@ -518,6 +519,8 @@ TEST_CASE("an absurdly large Retry-After is a long time, and overflows nothing")
   CHECK(retry_after(std::string(100'000, '9')).value_or(0ms) >= 24h);
   // It can be added to a time point: a clock of nanoseconds ends in 292 years.
   constexpr auto century = 24h * 36'525;
+  CHECK(retry_after("31535999") == 24h * 365 - 1s);
+  CHECK(retry_after("31536001") == 24h * 365);
   CHECK(retry_after(std::string(100'000, '9')).value_or(0ms) < century);
   CHECK(retry_after_since(forms[0], "Fri, 31 Dec 9999 23:59:59 GMT").value_or(0ms) >= 24h);
   CHECK(retry_after_since(forms[0], "Fri, 31 Dec 9999 23:59:59 GMT").value_or(0ms) < century);
@@ -549,7 +552,9 @@ TEST_CASE("a date counts days, months and years as the calendar has them") {
   check_day("Thu, 31 Dec 2026 23:59:59 GMT", "Friday, 01-Jan-27 00:00:00 GMT", 1s);
   check_day("Thu Dec 31 23:59:59 1998", "Friday, 01-Jan-99 00:00:00 GMT", 1s);
   check_day("Wed, 31 Dec 1969 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:01 GMT", 2s);
-  check_day("Sat, 31 Dec 2016 23:59:59 GMT", "Sat, 31 Dec 2016 23:59:60 GMT", 1s);  // a leap second
+  check_day("Thu, 31 Dec 1970 23:59:59 GMT", "Thursday, 31-Dec-70 23:59:59 GMT", 0s);  // two digits from 70 on: 19..
+  check_day("Tue, 31 Dec 2069 23:59:58 GMT", "Tuesday, 31-Dec-69 23:59:59 GMT", 1s);   // below: 20..
+  check_day("Sat, 31 Dec 2016 23:59:59 GMT", "Sat, 31 Dec 2016 23:59:60 GMT", 1s);     // a leap second
   const char* const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   for (int month = 1; month < 12; ++month) {
     const auto day = [&](int index) { return "Xxx, 15 " + std::string(months[index]) + " 2027 00:00:00 GMT"; };

@@ -547,6 +547,18 @@ TEST_CASE("proxy: any method and body go through as they are") {
   CHECK(hosted::proxy(*f.link, "GET", "a/../b").error().code == errc::invalid_argument);
 }
 
+TEST_CASE("send and proxy: the service's own 429 says what the service said") {
+  fixture f(no_retries);
+  const std::string body = R"({"error":{"code":"too_many_request","message":"the plan's limit"}})";
+  f.backend.answer(429, body).answer(429, body).answer(429, "busy");
+  for (const auto& got : {hosted::proxy(*f.link, "GET", "x"), f.link->send("GET", "x")}) {
+    CHECK(got.error().code == errc::rate_limited);
+    CHECK(got.error().type == "too_many_request");
+    CHECK(got.error().message == "the plan's limit");
+  }
+  CHECK(f.link->send("GET", "x").error().code == errc::rate_limited);
+}
+
 TEST_CASE("proxy: an upstream's 429 is an answer; the service's own is waited out") {
   fixture f;
   f.backend.answer(429, R"({"error":"slow down"})", {{"Retry-After", "9"}}).answer(200, "");

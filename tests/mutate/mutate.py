@@ -50,7 +50,9 @@ ALL = ['error', 'result', 'http_seam', 'path', 'envelope', 'retry', 'client', 'c
 ON_HTTPLIB = set(SECTIONS['Default backend']) | {'hosted_webhook', 'faults'}
 SLOW_CASE = '*is closed after 50 s*'
 PATIENCE = {'faults': 240, 'faults_proxy': 60, 'faults_sigpipe': 90, 'faults_threads': 60, 'rate_limiter': 60}  # seconds
-WHOLE_SUITE = {'Default backend': SECTIONS['Default backend'] + ['faults']}  # the others never meet the backend
+WHOLE_SUITE = {section: ALL for section in ('Errors', 'Rate limiter', 'Time that does not overflow')}
+WHOLE_SUITE['Default backend'] = SECTIONS['Default backend'] + ['faults']  # no other test meets the backend ...
+OTHERS = ALL[:-2]  # ... nor do the limiter's tests meet anything else
 
 SWAPS = [('relation', ' < ', ' <= '), ('relation', ' <= ', ' < '), ('relation', ' > ', ' >= '),
          ('relation', ' >= ', ' > '), ('relation', ' == ', ' != '), ('relation', ' != ', ' == '),
@@ -248,7 +250,7 @@ class Bench:
             changed[mutant.line] = mutant.after
             (where / 'nango.hpp').write_text(''.join(changed))
             near = SECTIONS[mutant.section]
-            for test in near + [test for test in WHOLE_SUITE.get(mutant.section, ALL) if test not in near]:
+            for test in near + [test for test in WHOLE_SUITE.get(mutant.section, OTHERS) if test not in near]:
                 if (dead := self.verdict(test, where)) is not None:
                     return dead
         return None
