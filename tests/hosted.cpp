@@ -394,6 +394,7 @@ TEST_CASE("records: what is asked for") {
   CHECK(f.backend.last().header("Connection-Id") == "c-1");
 
   const auto nothing = [](const json&) { FAIL("there is none"); };
+  CHECK_FALSE(hosted::for_each_record(*f.link, "", nothing).done);
   CHECK(hosted::for_each_record(*f.link, "", nothing).failure->code == errc::invalid_argument);
   CHECK(hosted::for_each_record(*f.link, "Ticket", nothing, {.limit = 10'001}).failure->code == errc::invalid_argument);
   CHECK(f.backend.calls() == 2);
