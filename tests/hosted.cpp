@@ -236,6 +236,14 @@ TEST_CASE("answers that nobody recorded") {
   CHECK(parse(400, R"({"error":"what is wrong"})").error().message == "what is wrong");
   CHECK(parse(400, R"({"error":"what is wrong"})").error().code == errc::params_error);
   CHECK(parse(422, R"({"message":"a\nb"})").error().message == "a b");
+  for (const int status : {400, 415, 422}) CHECK(parse(status, R"({"error":"x"})").error().code == errc::params_error);
+  for (const int status : {401, 403}) CHECK(parse(status, R"({"error":"x"})").error().code == errc::auth_error);
+  for (const int status : {500, 501, 503}) {
+    CHECK(parse(status, R"({"error":"x"})").error().code == errc::processing_error);
+  }
+  for (const int status : {402, 404, 409, 414, 416, 421, 423, 499, 302}) {
+    CHECK(parse(status, R"({"error":"x"})").error().code == errc::api_error);
+  }
   CHECK(parse(409, R"({"error":{"code":"conflict"}})").error().code == errc::api_error);
   CHECK(parse(402, R"({"error":{"code":"plan_limit"}})").error().type == "plan_limit");
   CHECK(parse(503, R"({"error":{"code":"server_error"}})").error().code == errc::processing_error);

@@ -396,7 +396,7 @@ TEST_CASE("records refer to each other by ids that exist") {
   for (const auto& account : asking.result("crm/accounts")) {
     for (const auto& id : account.value("contacts", json::array())) {
       const json contact = asking.result("crm/contacts/" + id.get<std::string>());
-      CHECK(contact.value("account", "") == account.at("id"));
+      CHECK(contact.value("account", "") == account.at("id").get<std::string>());
     }
     for (const auto& link : account.value("opportunities", json::array())) {
       const json opportunity = asking.result("crm/opportunities/" + link.at("opportunity_id").get<std::string>());
