@@ -24,9 +24,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
-#include <functional>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -57,7 +55,7 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t caller_count = 32, user_count = 2000;
 // The first callers have few users, so that these are at their limit all the time and wait for permits.
-constexpr std::size_t hot_caller_count = 12, hot_user_count = 4;
+constexpr std::size_t hot_caller_count = 16, hot_user_count = 4;
 
 void say(const std::string& line) {
   std::puts(line.c_str());
@@ -389,10 +387,6 @@ class scene {
   static nango::client_options common_options(int port) {
     return {.api_key = "soak-api-key", .base_url = "https://127.0.0.1:" + std::to_string(port) + "/v1/"};
   }
-  static std::string configuration() {
-    return (std::filesystem::path(__FILE__).parent_path() / "support" / "haproxy_soak.cfg").string();
-  }
-
   nango_test::certificate authority_ = nango_test::make_authority();
   nango_test::certificate certificate_{{}, authority_};
   nango_test::temporary_file ca_file_{authority_.pem()};
@@ -400,7 +394,7 @@ class scene {
   nango_test::loopback_socket socket_{};
   reserved_port port_{};
   nango_test::child haproxy_{
-      {"haproxy", "-db", "-f", configuration()},
+      {"haproxy", "-db", "-f", GATEWAY_CONFIGURATION},
       {"GATEWAY_CERTIFICATE=" + certificate_file_.path(), "SERVER_PORT=" + std::to_string(port_.number())},
       socket_.fd()};
   nango_test::child faults_;
