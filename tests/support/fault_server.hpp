@@ -87,7 +87,9 @@ struct fault_server_options {
   bool tls = true;
   std::deque<act> script{};  ///< One act after the other, whatever the connection.
   std::function<act(std::string_view request)> afterwards = answer_soundly;  ///< When the script is at its end.
-  std::function<void(int fd, const act&)> take_over{};                       ///< See ending::hand_over.
+  std::function<act()> on_connection{};  ///< Likewise, for each connection; what is not of its moment is no fault.
+  bool remembers = true;                 ///< False: requests() stays empty, however many come.
+  std::function<void(int fd, const act&)> take_over{};  ///< See ending::hand_over.
   std::function<void(SSL_CTX*)> configure{};  ///< Certificate and versions; empty: a sound certificate of ca_file().
   entrance door = entrance::open;
 };
@@ -280,7 +282,7 @@ class fault_server {
       if (!next || next->at == moment::request) {
         if (!read_rest(to, request)) return false;
         const std::lock_guard lock(mutex_);
-        requests_.push_back(request);
+        if (options_.remembers) requests_.push_back(request);
       }
       if (!next) next = std::make_unique<act>(options_.afterwards(request));
       if (next->then != ending::keep) return play(*next, to);
@@ -292,6 +294,7 @@ class fault_server {
   act take_early() {
     const std::lock_guard lock(mutex_);
     auto& script = options_.script;
+    if (script.empty() && options_.on_connection) return options_.on_connection();
     if (script.empty() || script.front().at > moment::handshake) return {};
     const auto first = std::move(script.front());
     script.pop_front();
