@@ -108,6 +108,23 @@ std::string call_refusal(const test_client& api, const nango::call_options& opti
 
 // --- Refused at construction ---
 
+TEST_CASE("what is not said is as it is documented") {
+  const nango::client_options options;
+  CHECK(options.base_url == "https://api.nango.dev/v1/");
+  CHECK(options.timeout == std::chrono::seconds(30));
+  CHECK(options.attempt_timeout == std::chrono::seconds(0));
+  CHECK(options.connect_timeout == std::chrono::seconds(10));
+  CHECK(options.max_response_bytes == 64 * 1024 * 1024);
+  CHECK_FALSE(options.allow_plaintext_loopback);
+  CHECK(options.retry.max_attempts == 3);
+  CHECK(options.retry.base_delay == std::chrono::milliseconds(100));
+  CHECK(options.retry.max_delay == std::chrono::seconds(5));
+  CHECK(options.rate.requests == 100);
+  CHECK(options.rate.per == std::chrono::seconds(1));
+  CHECK(options.rate.linger == std::chrono::seconds(5));
+  CHECK((options.parse == &nango::parse_envelope));
+}
+
 TEST_CASE("options that make no sense are refused by create and by exception, and the message names the option") {
   struct bad_option {
     std::string what, named;
