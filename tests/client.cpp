@@ -240,6 +240,16 @@ TEST_CASE("HEAD is refused by request, and the message names send") {
   CHECK(f.calls() == 0);
 }
 
+TEST_CASE("CONNECT is refused, and the message says why") {
+  fixture f;
+  check_refused(f.api.request("CONNECT", "x"));
+  check_refused(f.api.request_json("CONNECT", "x", 1));
+  const auto refused = f.api.send("CONNECT", "x");
+  check_refused(refused);
+  CHECK(contains(refused.error().message, "tunnels"));
+  CHECK(f.calls() == 0);
+}
+
 TEST_CASE("a method must be a token in upper case") {
   fixture f;
   const std::string with_nul("GE\0T", 4);
