@@ -512,6 +512,16 @@ TEST_CASE("a parse function of the user's own says what an answer means") {
   CHECK(api.send("GET", "x"));  // does not ask it
 }
 
+TEST_CASE("the status that a parse function reports stays as it is") {
+  scripted_backend backend;
+  auto options = test_options();
+  options.parse = [](nango::http_response) -> nango::result<nango::response> {
+    return nango::error{.code = errc::api_error, .http_status = 409, .message = "said in the body"};
+  };
+  backend.answer(200, "");
+  CHECK(test_client(options, backend).get("x").error().http_status == 409);
+}
+
 // --- Handles ---
 
 TEST_CASE("user gives a handle that names its user, and leaves the client as it is") {
