@@ -1387,7 +1387,11 @@ class limiter_window {
   }
 
   bool has_line() const noexcept { return last_ != nullptr; }
-  std::size_t in_line() const noexcept { return in_line_; }
+  std::size_t in_line() const noexcept {  // counted, not kept: most keys have no line, and there may be a million
+    std::size_t count = 0;
+    for (const auto* w = last_; w != nullptr; w = w->behind == last_ ? nullptr : w->behind) ++count;
+    return count;
+  }
   bool is_first(const limiter_waiter& waiter) const noexcept { return last_->behind == &waiter; }
   void wake_first() noexcept {
     if (last_ != nullptr) last_->behind->wake.notify_one();
@@ -1395,14 +1399,12 @@ class limiter_window {
   void enter_line(limiter_waiter& waiter) noexcept {
     waiter.behind = last_ != nullptr ? std::exchange(last_->behind, &waiter) : &waiter;
     last_ = &waiter;
-    ++in_line_;
   }
   void leave_line(limiter_waiter& waiter) noexcept {
     auto* before = last_;
     while (before->behind != &waiter) before = before->behind;
     before->behind = waiter.behind;
     if (last_ == &waiter) last_ = before != &waiter ? before : nullptr;
-    --in_line_;
   }
 
  private:
@@ -1421,7 +1423,6 @@ class limiter_window {
   time_point not_before_ = long_ago;   // nobody goes earlier: a hold, or a step after the last permit
   time_point paced_until_ = long_ago;  // callers go step by step
   limiter_waiter* last_ = nullptr;     // in line, a ring: the first is the one behind the last
-  std::size_t in_line_ = 0;
 };
 
 struct text_hash {
