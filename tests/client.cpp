@@ -255,7 +255,8 @@ TEST_CASE("a method must be a token in upper case") {
   const std::string with_nul("GE\0T", 4);
   for (const std::string& method :
        {std::string(), std::string("get"), std::string("Get"), std::string("GET "), std::string("GE T"),
-        std::string("GET\r\n"), with_nul, std::string("GET/"), std::string("G\xc3\x89T"), std::string("head")}) {
+        std::string("GET\r\n"), with_nul, std::string("GET/"), std::string("G\xc3\x89T"), std::string("head"),
+        std::string("GETa"), std::string("zGET")}) {
     CAPTURE(method);
     check_refused(f.api.request(method, "x"));
     check_refused(f.api.request_json(method, "x", 1));
