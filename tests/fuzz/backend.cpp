@@ -15,7 +15,7 @@ using nango_fuzz::check;
 using nango_test::act;
 using nango_test::ending;
 
-constexpr std::size_t most = 4'096;  // bytes of a body
+constexpr std::size_t most = 512;  // bytes of a body
 constexpr auto patience = 200ms;
 
 // A server that gives the next answer to the first request of each pair, and its own to the second.
