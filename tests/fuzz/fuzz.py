@@ -39,7 +39,7 @@ TARGETS = {
     'client': (['client_retries.cpp', 'client_secrets.cpp', 'client_limiter.cpp'], [b'', b'\7\xd0\0\2\0\x0a\1\0']),
     'limiter': (['rate_limiter.cpp'], [b'', b'\1\x64\1\0\x10']),
     'backend': (['faults.cpp', 'httplib_backend.cpp', 'faults_memory.cpp', 'support/faults.hpp', 'support/phases.hpp'],
-                [b'\0\0\0', b'\1\0\1', b'\1\1\0', b'\1\0\2']),
+                [b'\0\0\0\0', b'\7\0\0\1', b'\0\2\0\1']),
 }
 ON_HTTPLIB = {'webhook', 'backend'}
 
