@@ -123,6 +123,8 @@ TEST_CASE("what is not said is as it is documented") {
   CHECK(options.rate.per == std::chrono::seconds(1));
   CHECK(options.rate.linger == std::chrono::seconds(5));
   CHECK((options.parse == &nango::parse_envelope));
+  CHECK(nango::attempt().http_status == 0);
+  CHECK_FALSE(nango::attempt().outcome);
 }
 
 TEST_CASE("options that make no sense are refused by create and by exception, and the message names the option") {
