@@ -75,7 +75,7 @@ struct driven_backend {
     switch (in.below(4)) {
       case 0: return R"({"status":"ok","result":[1]})";
       case 1: return nango::json{{"status", "error"}, {"error_type", in.one_of(types)}, {"error_msg", key}}.dump();
-      case 2: return std::string(in.below(8192), 'x') + key + std::string(in.text());
+      case 2: return std::string(4'070 + in.below(40), 'x') + key + std::string(in.text());  // cut at 4,096
       default: return std::string(in.text());
     }
   }
