@@ -196,8 +196,9 @@ def choose(mutants, count, seed):
 class Bench:
     """Compiles and runs tests on a changed header."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, is_near):
         self.folder = folder
+        self.is_near = is_near
         common = ['-std=c++20', '-O0', '-w', f'-I{TESTS / "support"}', '-pthread',
                   f'-DHOSTED_ANSWERS="{TESTS / "support/hosted_answers.json"}"']
         packaged = subprocess.run(['pkg-config', '--cflags', 'cpp-httplib', 'openssl'], check=True, capture_output=True,
@@ -250,7 +251,8 @@ class Bench:
             changed[mutant.line] = mutant.after
             (where / 'nango.hpp').write_text(''.join(changed))
             near = SECTIONS[mutant.section]
-            for test in near + [test for test in WHOLE_SUITE.get(mutant.section, OTHERS) if test not in near]:
+            rest = [] if self.is_near else WHOLE_SUITE.get(mutant.section, OTHERS)
+            for test in near + [test for test in rest if test not in near]:
                 if (dead := self.verdict(test, where)) is not None:
                     return dead
         return None
@@ -283,6 +285,7 @@ def parse_arguments():
     parser.add_argument('--seed', help='what chooses; a hash of nango.hpp unless it is given')
     parser.add_argument('--section', choices=SECTIONS)
     parser.add_argument('--only', nargs='+', help='names of mutants')
+    parser.add_argument('--near', action='store_true', help='what survives its section is not shown to the whole suite')
     parser.add_argument('--list', action='store_true')
     parser.add_argument('--jobs', type=int, default=os.cpu_count())
     return parser.parse_args()
@@ -306,7 +309,7 @@ def main():
         return 0
     results = []
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        bench = Bench(pathlib.Path(folder))
+        bench = Bench(pathlib.Path(folder), options.near)
         for mutant, dead in zip(chosen, pool.map(lambda mutant: bench.judge(lines, mutant), chosen)):
             results.append((mutant, dead))
             print(f'{"SURVIVED" if dead is None else dead}\n{show(mutant)}', flush=True)
