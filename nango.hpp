@@ -3304,7 +3304,7 @@ result<Value> fetch_records(const Client& user, const std::string& path, const q
 
 // --- Hosted API -----------------------------------------------------------------------------------------------------
 
-// FNV-1a: the same in each process; 64 bits are too few to tell a random key from, but it is no secret hash.
+// FNV-1a: the same in each process. 64 bits are too few to recover a random key, but this is no cryptographic hash.
 inline std::string hash_text(std::string_view text) {
   std::uint64_t hash = 0xcbf29ce484222325U;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
