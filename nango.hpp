@@ -21,9 +21,9 @@
 
 /// @{ This version, as numbers for `#if` and as a text.
 #define NANGO_VERSION_MAJOR 0
-#define NANGO_VERSION_MINOR 1
+#define NANGO_VERSION_MINOR 2
 #define NANGO_VERSION_PATCH 0
-#define NANGO_VERSION "0.1.0"
+#define NANGO_VERSION "0.2.0"
 /// @}
 
 #include <algorithm>           // min, max, clamp, lower_bound, upper_bound
@@ -93,13 +93,13 @@ link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own
 // Two versions, one with and one without JSON_DIAGNOSTICS (another class layout), or one with and one without
 // exceptions (other code in the same functions) stay apart in one process.
 #if defined(JSON_DIAGNOSTICS) && JSON_DIAGNOSTICS && defined(NANGO_DETAIL_EXCEPTIONS)
-#define NANGO_DETAIL_VERSION v0_1_diag
+#define NANGO_DETAIL_VERSION v0_2_diag
 #elif defined(JSON_DIAGNOSTICS) && JSON_DIAGNOSTICS
-#define NANGO_DETAIL_VERSION v0_1_diag_noexcept
+#define NANGO_DETAIL_VERSION v0_2_diag_noexcept
 #elif defined(NANGO_DETAIL_EXCEPTIONS)
-#define NANGO_DETAIL_VERSION v0_1
+#define NANGO_DETAIL_VERSION v0_2
 #else
-#define NANGO_DETAIL_VERSION v0_1_noexcept
+#define NANGO_DETAIL_VERSION v0_2_noexcept
 #endif
 
 /// Everything of this library. All functions may be called from many threads at once unless they say otherwise;

@@ -22,7 +22,7 @@ std::string call_here() {
 
 int main() {
   const bool numbers =
-      NANGO_VERSION_MAJOR == 0 && NANGO_VERSION_MINOR == 1 && std::string_view(NANGO_VERSION) == "0.1.0";
+      NANGO_VERSION_MAJOR == 0 && NANGO_VERSION_MINOR == 2 && std::string_view(NANGO_VERSION) == "0.2.0";
   const bool words = to_string(nango::errc::timed_out) == "timed_out" && word_of_next() == "too_late";
   const bool sizes = sizeof(nango::error) < error_size_of_next();
   const bool calls = call_here() == "here" && call_next() == "next";

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-static_assert(NANGO_VERSION_MINOR == 2 && std::string_view(NANGO_VERSION) == "0.2.0");
+static_assert(NANGO_VERSION_MINOR == 3 && std::string_view(NANGO_VERSION) == "0.3.0");
 
 std::string_view word_of_next();
 std::string_view word_of_next() { return to_string(nango::errc::timed_out); }
