@@ -145,8 +145,8 @@ def cmake_refusals(prefix):
     needs = "nango.hpp's default backend needs cpp-httplib and OpenSSL 3."
     cmake(prefix, NO_OPENSSL, fails_with=needs)
     cmake(prefix, NO_HTTPLIB, NO_HEADER, fails_with=needs, **NO_PACKAGES)
-    found = "find_package(nango 0.1 REQUIRED"
-    for asked, fails_with in [("find_package(nango 0.1.99 REQUIRED", 'requested version "0.1.99"'),
+    found = "find_package(nango 0.2 REQUIRED"
+    for asked, fails_with in [("find_package(nango 0.2.99 REQUIRED", 'requested version "0.2.99"'),
                               ("find_package(nango 0.0 REQUIRED", 'requested version "0.0"'),
                               (f"{found} COMPONENTS cores", "There is no component cores, but core and nango.")]:
         change(pathlib.Path("CMakeLists.txt"), re.escape(found), asked)
