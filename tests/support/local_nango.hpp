@@ -28,6 +28,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -307,9 +308,13 @@ class connection_queue final : public httplib::TaskQueue {
   httplib::ThreadPool threads_{64};  // an open connection keeps its thread, also while it is idle
 };
 
-// What httplib's SSLServer hands out to be configured: a reference in 0.11.4, an untyped pointer in later versions.
+// What httplib's SSLServer hands out to be configured: a reference up to 0.30, an untyped pointer since 0.31.
 inline SSL_CTX* as_context(SSL_CTX& context) { return &context; }
 inline SSL_CTX* as_context(void* context) { return static_cast<SSL_CTX*>(context); }
+// 0.31 to 0.42 have a constructor for either, which a generic lambda cannot choose between.
+using by_pointer = std::function<bool(void*)>;
+using set_up_context = std::conditional_t<std::is_constructible_v<httplib::SSLServer, by_pointer>, by_pointer,
+                                          std::function<bool(SSL_CTX&)>>;
 
 /// In lower case, as far as ASCII goes.
 inline std::string lower(std::string text) {
@@ -475,7 +480,7 @@ inline local_nango::local_nango(local_nango_options options)
   }
   const detail::sigpipe_guard guard;
   server_ = std::make_unique<httplib::SSLServer>(
-      [this](auto&& context) -> bool { return set_up_tls(detail::as_context(context)); });
+      detail::set_up_context([this](auto&& context) { return set_up_tls(detail::as_context(context)); }));
   configure();
   port_ = server_->bind_to_any_port("127.0.0.1");
   // httplib 0.11.4 lets only five connections wait, and the next one then tries again only after a second.
