@@ -8,7 +8,8 @@
 
 Seeds are made from the texts of the tests. What was found stays in build/fuzz/NAME/corpus, so that the next run goes on
 from there; an input that breaks a promise is build/fuzz/NAME/crash-... and its report is printed. CXX is the compiler,
-clang++-16 unless it is set. With NANGO_UPSTREAM_HTTPLIB the default backend runs on upstream's header too.
+clang++-16 unless it is set. With NANGO_UPSTREAM_HTTPLIB the default backend runs on upstream's header too, the one in
+the last folder that it names.
 """
 import argparse
 import ast
@@ -25,7 +26,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = ROOT / 'build' / 'fuzz'
 CXX = os.environ.get('CXX', 'clang++-16')
-UPSTREAM = os.environ.get('NANGO_UPSTREAM_HTTPLIB', '')
+UPSTREAM = os.environ.get('NANGO_UPSTREAM_HTTPLIB', '').split(':')[-1]
 
 # The tests whose texts are seeds, and the bytes that choose what else there is to choose.
 TARGETS = {
@@ -84,8 +85,7 @@ def flags_of(name, upstream):
     if name not in ON_HTTPLIB:
         return flags + ['-DNANGO_NO_HTTPLIB']
     if upstream:
-        return flags + ['-isystem', UPSTREAM, '-DCPPHTTPLIB_OPENSSL_SUPPORT', '-DCPPHTTPLIB_MAX_LINE_LENGTH=8192',
-                        '-lssl', '-lcrypto']
+        return flags + ['-isystem', UPSTREAM, '-DCPPHTTPLIB_OPENSSL_SUPPORT', '-lssl', '-lcrypto']
     packaged = subprocess.run(['pkg-config', '--cflags', '--libs', 'cpp-httplib', 'openssl'], check=True,
                               capture_output=True, text=True).stdout.split()
     return flags + packaged

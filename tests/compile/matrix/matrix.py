@@ -9,8 +9,8 @@ the combinations whose line contains TEXT. It fails where a combination does, an
 else than upstream's httplib.h, which not every machine has. In the end it prints the tables of what passed; --readme
 compiles nothing, and fails where FILE has not the tables of all combinations.
 
-NANGO_UPSTREAM_HTTPLIB: the folder of upstream's httplib.h. NANGO_LIBCXX_16: where Debian's libc++-16-dev and
-libc++abi-16-dev are unpacked, since they cannot be installed beside those of 19.
+NANGO_UPSTREAM_HTTPLIB: folders of upstream's httplib.h, separated by ':', of which the last counts. NANGO_LIBCXX_16:
+where Debian's libc++-16-dev and libc++abi-16-dev are unpacked, since they cannot be installed beside those of 19.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
-UPSTREAM = os.environ.get("NANGO_UPSTREAM_HTTPLIB", "")
+UPSTREAM = os.environ.get("NANGO_UPSTREAM_HTTPLIB", "").split(":")[-1]
 LIBCXX_16 = os.environ.get("NANGO_LIBCXX_16", "")
 WARNINGS = ("-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Wnon-virtual-dtor "
             "-Wundef -Wzero-as-null-pointer-constant -Werror").split()
@@ -70,8 +70,7 @@ def packaged(compiler, standard, what="", flags=(), sources=HTTPLIB, **more):
 def upstream(compiler, standard, library="libstdc++", what="", flags=(), sources=HTTPLIB, **more):
     more["missing"] = more.get("missing") or ("" if UPSTREAM else NEEDS_UPSTREAM)
     return Combination(compiler, standard, library, "httplib 0.53.1", what, sources,
-                       [*TLS, "-DCPPHTTPLIB_MAX_LINE_LENGTH=8192", "-isystem", UPSTREAM, *flags],
-                       ["-lssl", "-lcrypto"], **more)
+                       [*TLS, "-isystem", UPSTREAM, *flags], ["-lssl", "-lcrypto"], **more)
 
 
 def copy_json(to, version_patch=None):
