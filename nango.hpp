@@ -640,7 +640,8 @@ struct response {
 /// that is a date when the answer has no Date. Errors: by error_type params_error, processing_error, auth_error, else
 /// api_error; rate_limited for any 429; auth_error for a 401 without an envelope; unexpected_status for another
 /// status that is not 20x without one; malformed_response for a body that is no envelope, or contradicts its status.
-/// JSON nested deeper than 512 levels counts as invalid.
+/// JSON nested deeper than 512 levels counts as invalid; a lone surrogate in it is read as U+FFFD. Of Retry-After a
+/// fraction of a second is rounded up, and of several numbers the largest counts.
 result<response> parse_envelope(http_response answer);
 
 // --------------------------------------------------------------------------------------------------------------------
@@ -655,10 +656,10 @@ struct retry_policy {
 };
 
 /// How long to wait before the next attempt; empty: no further attempt. A pure function. Worth another attempt are a
-/// 429, connection_failed, timed_out, processing_error, and unexpected_status 500, 502, 503 and 504: for GET, HEAD, PUT
-/// and DELETE always, for other methods only where may_have_executed is false. `number` is that of the attempt that
-/// failed, from 1; `jitter` in [0, 1) spreads the delay over [0, min(max_delay, base_delay * 2^(number-1))); it is
-/// never less than retry_after.
+/// 429, connection_failed, timed_out, processing_error, any error with status 408, and unexpected_status 500, 502, 503,
+/// 504 and 520 to 524: for GET, HEAD, PUT and DELETE always, for other methods only where may_have_executed is false.
+/// `number` is that of the attempt that failed, from 1; `jitter` in [0, 1) spreads the delay over [0, min(max_delay,
+/// base_delay * 2^(number-1))); it is never less than retry_after.
 std::optional<std::chrono::milliseconds> next_delay(const error& e, std::string_view method, int number,
                                                     const retry_policy& policy, double jitter);
 
@@ -1050,10 +1051,11 @@ namespace hosted {
 client_options options(std::string api_key, rate plan = {200, std::chrono::minutes{1}});
 
 /// Reads an answer without an envelope (hosted API). 20x: the JSON body, or null where it is empty. Errors:
-/// rate_limited for 429; by `{"error":{"code":C,"message":M,"errors":[...]}}`, `{"error":M}` or `{"message":M}`
-/// params_error (400, 415, 422), auth_error (401, 403), processing_error (5xx), else api_error, with C as error::type;
-/// without such a body auth_error (401, 403), else unexpected_status; malformed_response for a 20x whose body is no
-/// JSON: an unknown path answers 200 with a page. Never throws.
+/// rate_limited for 429, with a second more than Retry-After says, which is rounded down; by
+/// `{"error":{"code":C,"message":M,"errors":[...]}}`, `{"error":M}` or `{"message":M}` params_error (400, 415, 422),
+/// auth_error (401, 403), processing_error (5xx), else api_error, with C as error::type; without such a body auth_error
+/// (401, 403), else unexpected_status; malformed_response for a 20x whose body is no JSON: an unknown path answers 200
+/// with a page. Never throws.
 result<response> parse_bare(http_response answer);
 
 /// A handle for one connection (Connection-Id and Provider-Config-Key), limited by the client's own key. An empty or
@@ -1773,12 +1775,85 @@ inline bool is_deeper_than(std::size_t most, std::string_view text) noexcept {
   return false;
 }
 
-// Discarded: what is no JSON. Deeper than 512 levels counts as none (to copy or dump such a value overflows the
-// stack), and so does a NUL byte, which nlohmann/json takes for the end of the text.
+// The code unit of a `\uXXXX` that stands there; 0: there is none.
+inline unsigned escaped_unit(std::string_view text, std::size_t at) noexcept {
+  unsigned unit = 0;
+  if (at + 6 > text.size() || text.substr(at, 2) != "\\u") return 0;
+  const auto* end = text.data() + at + 6;
+  return std::from_chars(text.data() + at + 2, end, unit, 16).ptr == end ? unit : 0;
+}
+// A lone surrogate among the escapes of a JSON text, which the grammar allows and nlohmann/json refuses, becomes
+// U+FFFD. True if there was one.
+inline bool mend_surrogates(std::string& text) {
+  bool mended = false;
+  for (auto at = text.find('\\'); at < text.size(); at = text.find('\\', at)) {
+    const auto kind = escaped_unit(text, at) >> 10;  // 0x36: the first of a pair, 0x37: the second
+    const bool is_pair = kind == 0x36 && escaped_unit(text, at + 6) >> 10 == 0x37;
+    const bool is_lone = !is_pair && (kind == 0x36 || kind == 0x37);
+    if (is_lone) text.replace(at + 2, 4, "fffd");
+    mended |= is_lone;
+    at += is_pair ? 12 : 2;
+  }
+  return mended;
+}
+
+// Deeper than this counts as no JSON: to copy or dump such a value overflows the stack.
+inline constexpr std::size_t most_levels = 512;
+inline bool is_too_deep(std::string_view text) noexcept {
+  return text.size() > 2 * most_levels && is_deeper_than(most_levels, text);
+}
+
+// Discarded if it is no JSON. A NUL byte, which nlohmann/json takes for the end of the text, is none.
 inline json parse_json(std::string_view text) {
-  constexpr std::size_t most = 512;
-  if (is_one_of('\0', text) || (text.size() > 2 * most && is_deeper_than(most, text))) return json::value_t::discarded;
-  return json::parse(text.begin(), text.end(), nullptr, false);
+  if (is_one_of('\0', text) || is_too_deep(text)) return json::value_t::discarded;
+  auto value = json::parse(text.begin(), text.end(), nullptr, false);
+  if (!value.is_discarded()) return value;
+  std::string copy(text);
+  return mend_surrogates(copy) ? json::parse(copy, nullptr, false) : value;
+}
+
+// A SAX handler that keeps nothing but why a text is no JSON, without the words of the text.
+struct json_problem {
+  std::string what{};
+  bool null() { return true; }
+  bool boolean(bool) { return true; }
+  bool number_integer(json::number_integer_t) { return true; }
+  bool number_unsigned(json::number_unsigned_t) { return true; }
+  bool number_float(json::number_float_t, const std::string&) { return true; }
+  bool string(std::string&) { return true; }
+  bool binary(json::binary_t&) { return true; }
+  bool start_object(std::size_t) { return true; }
+  bool key(std::string&) { return true; }
+  bool end_object() { return true; }
+  bool start_array(std::size_t) { return true; }
+  bool end_array() { return true; }
+  // "[json.exception...] parse error at line 1, column 4: syntax error while parsing value - REASON; last read: '...'"
+  bool parse_error(std::size_t byte, const std::string& last_read, const json::exception& e) {
+    std::string_view reason = e.what();
+    if (const auto at = reason.find(" - "); at != std::string_view::npos) reason.remove_prefix(at + 3);
+    const auto quoted = "; last read: '" + last_read + '\'';
+    const auto end = reason.find(quoted);
+    const auto rest = end != std::string_view::npos ? reason.substr(end + quoted.size()) : std::string_view();
+    reason = reason.substr(0, end);
+    what = "byte " + std::to_string(byte) + ": ";
+    what += e.id == 406 ? "a number is out of range" : std::string(reason) + std::string(rest);
+    return false;
+  }
+};
+// Why parse_json() refuses a text; empty: it does not.
+inline std::string problem_of_json(std::string text) {
+  if (text.empty()) return "it is empty";
+  if (is_too_deep(text)) return "it is nested deeper than " + std::to_string(most_levels) + " levels";
+  if (const auto nul = text.find('\0'); nul != std::string::npos) return "byte " + std::to_string(nul + 1) + ": a NUL";
+  mend_surrogates(text);
+  json_problem found;
+  json::sax_parse(text, &found);
+  return found.what;
+}
+inline bool is_web_page(std::string_view body) {
+  body.remove_prefix((std::min)(body.find_first_not_of(" \t\r\n"), body.size()));
+  const auto starts_with = [&](std::string_view tag) { return equal_names(body.substr(0, tag.size()), tag); };
+  return starts_with("<!doctype html") || starts_with("<html");
 }
 
 // The text of that name in an object; null where there is none.
@@ -1794,8 +1869,9 @@ inline const std::string* find_header(std::span<const header> fields, std::strin
   return nullptr;
 }
 
-// RFC 9110's three forms of a date.
-inline std::optional<std::chrono::sys_seconds> parse_http_date(const std::string& text) {
+// RFC 9110's three forms of a date. UTC may stand in place of GMT.
+inline std::optional<std::chrono::sys_seconds> parse_http_date(std::string text) {
+  if (text.ends_with(" UTC")) text.replace(text.size() - 3, 3, "GMT");
   int day = 0, year = 0, hour = 0, minute = 0, second = 0;
   std::array<char, 4> name{};
   const auto scan = [&](const char* format, auto*... into) {
@@ -1818,21 +1894,47 @@ inline std::optional<std::chrono::sys_seconds> parse_http_date(const std::string
   return std::chrono::sys_days(date) + std::chrono::seconds((hour * 60 + minute) * 60 + second);
 }
 
-// Seconds or a date; at most a year. Nothing for what is neither.
-inline std::optional<milliseconds> retry_after(const http_response& answer) {
-  const auto* field = find_header(answer.headers, "Retry-After");
-  if (field == nullptr || field->empty()) return std::nullopt;
-  constexpr auto most = std::uint64_t{365} * 24 * 60 * 60;
-  if (each_is(*field, is_digit)) {
-    const auto value = parse_number(*field);  // nothing: too large for 64 bits
-    return std::chrono::seconds((std::min)(value.value_or(most), most));
+// Seconds, rounded up; of several numbers the largest. Nothing where one is none.
+inline std::optional<std::chrono::seconds> parse_seconds(std::string_view list) noexcept {
+  constexpr auto most = static_cast<std::uint64_t>(a_year / std::chrono::seconds(1));
+  std::optional<std::uint64_t> largest;
+  for (bool more = true; more;) {
+    auto one = list.substr(0, list.find(','));
+    more = one.size() < list.size();
+    list.remove_prefix(one.size() + (more ? 1 : 0));
+    while (!one.empty() && is_one_of(one.front(), " \t")) one.remove_prefix(1);
+    while (!one.empty() && is_one_of(one.back(), " \t")) one.remove_suffix(1);
+    if (one.empty()) continue;
+    const auto whole = one.substr(0, one.find('.'));
+    const auto fraction = one.substr((std::min)(whole.size() + 1, one.size()));
+    if (whole.empty() || one.back() == '.' || !each_is(whole, is_digit) || !each_is(fraction, is_digit)) return {};
+    const auto up = fraction.find_first_not_of('0') != std::string_view::npos ? 1U : 0U;
+    const auto value = (std::min)(parse_number(whole).value_or(most), most - up) + up;  // none: beyond 64 bits
+    largest = (std::max)(largest.value_or(0), value);
   }
-  const auto date = parse_http_date(*field);
+  if (!largest) return {};
+  return std::chrono::seconds(*largest);
+}
+
+// A value of Retry-After: seconds or a date, at most a year. Nothing for what is neither.
+inline std::optional<std::chrono::seconds> wait_asked_for(const std::string& value, const http_response& answer) {
+  if (const auto number = parse_seconds(value)) return number;
+  const auto date = parse_http_date(value);
   if (!date) return std::nullopt;
   const auto* sent = find_header(answer.headers, "Date");
   const auto here = sent != nullptr ? parse_http_date(*sent) : std::nullopt;
   const auto reference = here.value_or(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
-  return std::clamp<std::chrono::seconds>(*date - reference, std::chrono::seconds(0), std::chrono::seconds(most));
+  const auto most = std::chrono::floor<std::chrono::seconds>(a_year);
+  return std::clamp<std::chrono::seconds>(*date - reference, std::chrono::seconds(0), most);
+}
+inline std::optional<milliseconds> retry_after(const http_response& answer) {
+  std::optional<milliseconds> longest;
+  for (const auto& [name, value] : answer.headers) {
+    if (!equal_names(name, "Retry-After")) continue;
+    if (const auto wait = wait_asked_for(value, answer))
+      longest = (std::max)(longest, std::optional<milliseconds>(*wait));
+  }
+  return longest;
 }
 
 // What the API says in an error envelope.
@@ -1858,27 +1960,39 @@ inline std::string first_bytes(std::string body) {
 
 // What an answer means that has no envelope.
 inline error without_envelope(int status, std::string body) {
-  error e{
-      .code = errc::unexpected_status, .message = "the answer is no envelope", .body = first_bytes(std::move(body))};
-  if (is_success(status)) e.code = errc::malformed_response;
+  error e{.code = errc::unexpected_status, .message = "the answer is no envelope"};
+  if (is_success(status)) {
+    e.code = errc::malformed_response;
+    if (const auto problem = problem_of_json(body); !problem.empty()) e.message = "the answer is no JSON; " + problem;
+  }
+  if (is_web_page(body)) {
+    e.message =
+        "the answer is a web page; is client_options::base_url right, or is this the service of "
+        "nango::hosted::options?";
+  }
   if (status >= 300 && status < 400) e.message = "a redirect (not followed); is client_options::base_url right?";
   if (status == 401) {
     e.code = errc::auth_error;
     e.message = "the API key or the user token was refused";
   }
+  e.body = first_bytes(std::move(body));
   return e;
 }
 
 // --- Retries --------------------------------------------------------------------------------------------------------
 
+// Without an envelope. 520 to 524 are those of a content network before the API.
+inline bool is_worth_another(int status) noexcept {
+  return status == 408 || status == 500 || (status >= 502 && status <= 504) || (status >= 520 && status <= 524);
+}
 inline bool is_worth_another(const error& e) noexcept {
   switch (e.code) {
     case errc::connection_failed:
     case errc::timed_out:
     case errc::processing_error: return true;
     case errc::rate_limited: return e.http_status == 429;  // else it is the limiter's own
-    case errc::unexpected_status: return e.http_status == 500 || (e.http_status >= 502 && e.http_status <= 504);
-    default: return false;
+    case errc::unexpected_status: return is_worth_another(e.http_status);
+    default: return e.http_status == 408;  // the server closed a connection that it took for idle (RFC 9110)
   }
 }
 
@@ -3342,8 +3456,8 @@ inline bool read_explanation(json& body, error& e) {
     return true;
   }
   auto *code = find_text(*found, "code"), *message = find_text(*found, "message");
-  if (code == nullptr) return false;
-  e.type = std::move(*code);
+  if (code == nullptr && message == nullptr) return false;
+  if (code != nullptr) e.type = std::move(*code);
   if (message != nullptr) e.message = std::move(*message);
   const auto errors = found->find("errors");
   if (e.message.empty() && errors != found->end() && errors->is_array()) e.message = field_errors(*errors);
@@ -3658,12 +3772,16 @@ inline result<response> parse_bare(http_response answer) {
   const bool explained = detail::read_explanation(body, e);
   e.code = detail::is_success(status) ? errc::malformed_response : detail::errc_of_status(status, explained);
   if (!explained) {
-    e.message =
-        detail::is_success(status) ? "the answer is no JSON; is the path right?" : "the answer does not say why";
+    e.message = "the answer does not say why";
+    if (detail::is_success(status)) {
+      e.message = detail::is_web_page(answer.body) ? "the answer is a web page; is the path right?"
+                                                   : "the answer is no JSON; " + detail::problem_of_json(answer.body);
+    }
     e.body = detail::first_bytes(std::move(answer.body));
   }
   e.message = e.message.empty() ? to_string(e.code) : detail::one_line(std::move(e.message));
   e.retry_after = detail::retry_after(answer);
+  if (status == 429 && e.retry_after) *e.retry_after += std::chrono::seconds(1);  // the service rounds it down
   e.may_have_executed = detail::acted_upon(e.code);
   return e;
 }

@@ -119,8 +119,7 @@ std::vector<std::string> not_json() {
           "{\"status\":\"ok\",\"result\":\"\xC0\xAF\"}",          // overlong
           "{\"status\":\"ok\",\"result\":\"\xED\xA0\x80\"}",      // a surrogate
           "{\"status\":\"ok\",\"result\":\"\xF4\x90\x80\x80\"}",  // past the last code point
-          "{\"status\":\"ok\",\"\x80\":1}",
-          R"({"status":"ok","result":"\ud800"})"};
+          "{\"status\":\"ok\",\"\x80\":1}"};
 }
 
 }  // namespace
@@ -359,6 +358,81 @@ TEST_CASE("an error keeps the first 4 KiB of a body that was no envelope") {
   }
 }
 
+// ---- Texts that are nearly JSON ------------------------------------------------------------------------------------
+
+TEST_CASE("a lone surrogate is read as U+FFFD, in texts and in names") {
+  const std::pair<const char*, const char*> texts[] = {
+      {R"(caf\ud83d)", "caf\xEF\xBF\xBD"},
+      {R"(\uDE00 low)", "\xEF\xBF\xBD low"},
+      {R"(\uD83Dx)", "\xEF\xBF\xBDx"},
+      {R"(\ud83d\n)", "\xEF\xBF\xBD\n"},
+      {R"(\ud83d\u0041)", "\xEF\xBF\xBD\x41"},
+      {R"(\ud83d\ud83d\ude00)", "\xEF\xBF\xBD\xF0\x9F\x98\x80"},
+      {R"(\ude00\ud83d)", "\xEF\xBF\xBD\xEF\xBF\xBD"},
+      {R"(\\\ud83d \\ud83d)", "\\\xEF\xBF\xBD \\ud83d"},  // an escaped backslash is no part of an escape
+      {R"(\ud83d\ude00 \udfff)", "\xF0\x9F\x98\x80 \xEF\xBF\xBD"},
+  };
+  for (const auto& [escaped, read] : texts) {
+    CAPTURE(escaped);
+    const auto got = parse(200, ok('"' + std::string(escaped) + '"'));
+    REQUIRE(got);
+    CHECK(got->result == read);
+    const auto names = parse(200, ok("{\"" + std::string(escaped) + "\":1}"));
+    REQUIRE(names);
+    CHECK(names->result == json{{read, 1}});
+  }
+  CHECK(failure(400, R"({"status":"error","error_type":"PARAMS_ERROR","error_msg":"a\ud83d"})", errc::params_error)
+            .message == "a\xEF\xBF\xBD");
+}
+
+TEST_CASE("one cut character does not lose the other records") {
+  json records = json::array();
+  for (int i = 0; i < 1'000; ++i) records.push_back({{"name", i == 700 ? "cut" : "whole"}});
+  auto body = ok(records.dump());
+  body.insert(body.find("cut") + 3, R"(\ud83d)");
+  const auto got = parse(200, body);
+  REQUIRE(got);
+  CHECK(got->result.size() == 1'000);
+  CHECK(got->result[700]["name"] == "cut\xEF\xBF\xBD");
+}
+
+TEST_CASE("what is no JSON says from which byte on, and why") {
+  const auto message = [](const std::string& body) { return failure(200, body, errc::malformed_response).message; };
+  const std::pair<std::string, const char*> bodies[] = {
+      {"{\"status\":\"ok\",\"result\":\"caf\xE9\"}", "byte 30: invalid string: ill-formed UTF-8 byte"},
+      {R"({"status":"ok","result":1e400})", "byte 29: a number is out of range"},
+      {R"({"status":"ok","result":[1,2})", "byte 29: unexpected '}'; expected ']'"},
+      {R"({"status":"ok"}x)", "byte 16: invalid literal"},
+      {R"({"status":"ok","result":"\ud83d",})", "byte 34: unexpected '}'; expected string literal"},
+      {"{\"status\":\"ok\"}\0"s, "byte 16: a NUL"},
+      {"busy, come again - later; last read", "byte 1: invalid literal"},
+      {"", "it is empty"},
+  };
+  for (const auto& [body, due] : bodies) {
+    CAPTURE(body);
+    CHECK_MESSAGE(message(body).find(due) != std::string::npos, message(body));
+    CHECK_MESSAGE(message(body).find("right?") == std::string::npos, message(body));
+  }
+  CHECK(message(std::string(2'000, '[')).find("deeper than 512") != std::string::npos);
+  CHECK(message("\"" + std::string(100'000, 'x')).size() < 200);
+  CHECK(message(std::string(100'000, '9') + "e99999").size() < 200);
+  CHECK(message("[]") == "the answer is no envelope");
+}
+
+TEST_CASE("a web page is called one, with what may be wrong") {
+  for (const std::string page : {"<html>Welcome</html>", " \r\n<!DOCTYPE html><html>", "<!doctype HTML>"}) {
+    for (const int status : {200, 404, 502}) {
+      CAPTURE(page);
+      const auto e = failure(status, page, status == 200 ? errc::malformed_response : errc::unexpected_status);
+      CHECK_MESSAGE(e.message.find("web page") != std::string::npos, e.message);
+      CHECK(e.message.find("client_options::base_url") != std::string::npos);
+      CHECK(e.message.find("nango::hosted::options") != std::string::npos);
+    }
+  }
+  CHECK(failure(200, "<xml/>", errc::malformed_response).message.find("web page") == std::string::npos);
+  CHECK(failure(302, "<html>", errc::unexpected_status).message.find("redirect") != std::string::npos);
+}
+
 // ---- Nesting -------------------------------------------------------------------------------------------------------
 
 namespace {
@@ -462,7 +536,8 @@ wait retry_after_since(std::string date, std::string value) {
 
 // One moment in the three forms of RFC 9110.
 const char* const forms[] = {"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
-                             "Sun Nov  6 08:49:37 1994"};
+                             "Sun Nov  6 08:49:37 1994", "Sun, 06 Nov 1994 08:49:37 UTC",
+                             "Sunday, 06-Nov-94 08:49:37 UTC"};  // UTC is not RFC 9110's, but means the same
 
 }  // namespace
 
@@ -477,6 +552,20 @@ TEST_CASE("Retry-After in seconds") {
   CHECK(retry_after("007") == 7s);
   CHECK(retry_after("120") == 120s);
   CHECK(retry_after("86400") == 24h);
+}
+
+TEST_CASE("a fraction of a second in Retry-After is rounded up, and of several numbers the largest counts") {
+  CHECK(retry_after("299.997") == 300s);
+  CHECK(retry_after("0.001") == 1s);
+  CHECK(retry_after("5.000") == 5s);
+  CHECK(retry_after("300, 300") == 300s);
+  CHECK(retry_after("1,2") == 2s);
+  CHECK(retry_after("7 ,\t3.5") == 7s);
+  CHECK(retry_after("5,") == 5s);
+  CHECK(retry_after("1, 99999999999999999999999999") == 24h * 365);
+  CHECK(retry_after("31536000.5") == 24h * 365);
+  CHECK(retry_after({{"Retry-After", "3"}, {"retry-after", "30"}, {"Retry-After", "soon"}}) == 30s);
+  CHECK(retry_after({{"Retry-After", "soon"}, {"Retry-After", "3"}}) == 3s);
 }
 
 TEST_CASE("the name of Retry-After is read in any case, wherever it stands") {
@@ -501,8 +590,9 @@ TEST_CASE("Retry-After is read on every error answer") {
 }
 
 TEST_CASE("Retry-After that is negative or no number and no HTTP date counts as absent") {
-  for (const char* value : {"", "-1", "-0", "+1", "1.5", "1e3", "0x10", "1s", "1 2", "1,2", "1:2", "1/", "soon", "-",
-                            "NaN", "\xD9\xA1", "5\n", "Sun", "tomorrow at 08:49:37 GMT"}) {
+  for (const char* value : {"",    "-1",   "-0", "+1",  "1.",       ".5",  "1.5.5", "1.-5",
+                            "1e3", "0x10", "1s", "1 2", "1,-2",     "1:2", "1/",    "soon",
+                            "-",   ",",    ".",  "NaN", "\xD9\xA1", "5\n", "Sun",   "tomorrow at 08:49:37 GMT"}) {
     CAPTURE(value);
     CHECK_FALSE(retry_after(value));
   }
@@ -528,7 +618,7 @@ TEST_CASE("an absurdly large Retry-After is a long time, and overflows nothing")
 
 TEST_CASE("Retry-After as a date is measured from the answer's Date, each in any of the three forms") {
   const char* const later[] = {"Sun, 06 Nov 1994 08:51:40 GMT", "Sunday, 06-Nov-94 08:51:40 GMT",
-                               "Sun Nov  6 08:51:40 1994"};
+                               "Sun Nov  6 08:51:40 1994", "Sun, 06 Nov 1994 08:51:40 UTC"};
   for (const char* date : forms) {
     for (const char* value : later) {
       CAPTURE(date);
@@ -615,6 +705,8 @@ TEST_CASE("a date that is none counts as absent") {
                             "Sunday, 31-Feb-94 08:49:37 GMT",
                             "Sun Nov 31 08:49:37 1994",
                             "Sun Nov  6 08:49:37 1994 GMT",
+                            "Sun Nov  6 08:49:37 1994 UTC",
+                            "Sun, 06 Nov 1994 08:49:37UTC",
                             "1994-11-06T08:49:37Z",
                             "784111777 GMT"}) {
     CAPTURE(value);

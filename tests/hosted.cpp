@@ -43,6 +43,24 @@ struct fixture {
   std::optional<hosted_client> api{}, link{};
 };
 
+// The service's limit as it was seen: 200 calls in a window of a minute that is fixed, and times rounded down.
+struct fixed_window {
+  nango::http_response answer() {
+    const auto now = manual_clock::now();
+    if (now >= ends) {
+      used = 0;
+      ends = now + 60s;
+    }
+    const auto left = std::to_string(std::chrono::floor<std::chrono::seconds>(ends - now).count());
+    if (used++ < 200) return {.status = 200, .body = "{}"};
+    ++refused;
+    return {.status = 429, .headers = {{"Retry-After", left}}, .body = R"({"error":{"code":"too_many_request"}})"};
+  }
+  int used = 0;
+  manual_clock::time_point ends{};
+  int refused = 0;
+};
+
 void no_retries(nango::client_options& options) { options.retry.max_attempts = 1; }
 
 // What a person expects of each recorded answer.
@@ -77,7 +95,7 @@ const expectation expectations[] = {
     {"options-preflight", ok, {}, {}},
     {"unknown-route-get-no-webapp-build", errc::processing_error, "generic_error_support",
      "An error occurred. Please contact support"},
-    {"unknown-route-get-noauth", errc::malformed_response, "", "the answer is no JSON; is the path right?"},
+    {"unknown-route-get-noauth", errc::malformed_response, "", "the answer is a web page; is the path right?"},
     {"integrations-post-ok-apikey", ok, {}, {}},
     {"integrations-get-include", ok, {}, {}},
     {"integrations-get-include-invalid", errc::params_error, "invalid_query_params", "include: Invalid input"},
@@ -199,7 +217,7 @@ TEST_CASE("each recorded answer is what a person expects of it") {
                              *expected.code == errc::rate_limited;
     CHECK(e.may_have_executed == !did_not_act);
     CHECK(e.body == (expected.type.empty() ? one.answer.body : ""));
-    if (one.answer.status == 429) CHECK(e.retry_after == 57s);
+    if (one.answer.status == 429) CHECK(e.retry_after == 58s);  // it says 57, rounded down
   }
   for (const auto& name : proxied) {
     CAPTURE(name);
@@ -253,7 +271,12 @@ TEST_CASE("answers that nobody recorded") {
   CHECK(parse(403, "<html>").error().body == "<html>");
   CHECK(parse(400, "{}").error().code == errc::unexpected_status);
   CHECK(parse(400, R"({"error":7})").error().code == errc::unexpected_status);
-  CHECK(parse(400, R"({"error":{"message":"no code"}})").error().code == errc::unexpected_status);
+  CHECK(parse(400, R"({"error":{"message":"no code"}})").error().code == errc::params_error);
+  CHECK(parse(400, R"({"error":{"message":"no code"}})").error().message == "no code");
+  CHECK(parse(500, R"({"error":{"message":"m","code":7}})").error().message == "m");
+  CHECK(parse(500, R"({"error":{"message":"m","code":7}})").error().type.empty());
+  CHECK(parse(400, R"({"error":{"errors":[]}})").error().code == errc::unexpected_status);
+  CHECK(parse(400, R"({"error":{"message":7}})").error().code == errc::unexpected_status);
   CHECK(parse(400,
               R"({"error":{"code":"c","errors":[{"message":"m","path":["a",0,"b"]},7,{"path":[]},{"message":"n"}]}})")
             .error()
@@ -262,7 +285,9 @@ TEST_CASE("answers that nobody recorded") {
   CHECK(parse(400, R"({"error":""})").error().message == "PARAMS_ERROR");
 
   CHECK(parse(429, "").error().code == errc::rate_limited);
-  CHECK(parse(429, "", {{"Retry-After", "0"}}).error().retry_after == 0ms);
+  CHECK(parse(429, "", {{"Retry-After", "0"}}).error().retry_after == 1s);  // the service rounds it down
+  CHECK(parse(429, "", {{"Retry-After", "59"}}).error().retry_after == 60s);
+  CHECK_FALSE(parse(429, "").error().retry_after);
   CHECK_FALSE(parse(429, "").error().may_have_executed);
   CHECK(parse(500, "", {{"Retry-After", "3"}}).error().retry_after == 3s);
 }
@@ -338,6 +363,19 @@ TEST_CASE("the account's state is there for callers of request()") {
   const auto got = f.api->request("GET", "connections");
   REQUIRE(got);
   CHECK(got->headers.at(0).value == "17");
+}
+
+TEST_CASE("a program that starts anew within a spent window loses no call") {
+  for (const auto started : {100ms, 30'300ms, 59'001ms, 59'999ms}) {
+    CAPTURE(started);
+    fixture f;
+    fixed_window service{.used = 200, .ends = manual_clock::now() + 60s};
+    f.backend.always([&](const nango::http_request&) { return service.answer(); });
+    manual_clock::advance(started);
+    for (int i = 0; i < 450; ++i) REQUIRE(f.link->get("records", {{"model", "Ticket"}}));
+    CHECK(service.refused == 1);
+    CHECK(manual_clock::elapsed() < 200s);
+  }
 }
 
 TEST_CASE("a 429 that says 0 is waited for all the same") {
