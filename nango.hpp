@@ -674,7 +674,7 @@ struct attempt {
   int number = 0;                                       ///< From 1.
   int http_status = 0;                                  ///< 0: there was no HTTP answer.
   std::optional<errc> outcome{};                        ///< None: success.
-  std::chrono::nanoseconds waited{};                    ///< In the limiter.
+  std::chrono::nanoseconds waited{};                    ///< In the limiter, which also holds after a 429.
   std::chrono::nanoseconds elapsed{};                   ///< In the backend.
   std::optional<std::chrono::milliseconds> retry_in{};  ///< Set when another attempt follows.
 };
@@ -2270,46 +2270,58 @@ template <class Backend, class Limiter> class client_core {
   // The loop of a call. `so_far` sums up the attempts before the one at hand.
   template <class Answer, class Interpret>
   result<Answer> run(const handle& who, const prepared& call, const call_options& options, const Interpret& interpret) {
-    const auto deadline = after(clock::now(), options.timeout.value_or(options_.timeout));
+    auto next = clock::now();  // when the next attempt may go
+    const auto deadline = after(next, options.timeout.value_or(options_.timeout));
     error so_far{.may_have_executed = false};
     for (int number = 1;; ++number) {
       attempt seen{.method = call.method, .path = call.path, .number = number};
       std::optional<permit> turn;  // none where nothing is limited
-      if (auto taken = take_turn(who, deadline, options.cancel, turn, seen); !taken) {
+      if (auto taken = take_turn(who, next, deadline, options.cancel, turn, seen); !taken) {
         return finished(without_turn(std::move(taken).error(), std::move(so_far)));
       }
       auto outcome = attempt_once<Answer>(call, options, deadline, turn, interpret, seen);
+      bool in_line = false;  // a call that met a 429 waits in the limiter's line, before those that come later
       if (!outcome) {
-        if (seen.http_status == 429 && outcome.error().code == errc::rate_limited) hold_after_429(who, outcome.error());
+        const bool limited = seen.http_status == 429 && outcome.error().code == errc::rate_limited;
+        if (limited && !outcome.error().retry_after) outcome.error().retry_after = round_up(limited_span());
         outcome.error().attempts = number;
         outcome.error().may_have_executed |= so_far.may_have_executed;
         so_far = std::move(outcome.error());
         seen.outcome = so_far.code;
         const auto delay = next_delay(so_far, call.method, number, options_.retry, next_jitter());
-        if (delay && after(clock::now(), *delay) < deadline) seen.retry_in = delay;
+        const auto now = clock::now();
+        if (delay && after(now, *delay) < deadline) seen.retry_in = delay;
+        next = after(now, seen.retry_in.value_or(so_far.retry_after.value_or(milliseconds(0))));
+        in_line = limited && !who.limit_key.empty();
+        if (in_line) limiter_.hold(who.limit_key, next);  // for everyone, not just for this call
       }
       observe(seen);
       if (outcome) return outcome;
       if (!seen.retry_in) return finished(std::move(so_far));
-      if (!sleep_until<clock>(after(clock::now(), *seen.retry_in), options.cancel)) {
+      if (!in_line && !sleep_until<clock>(next, options.cancel)) {
         return finished(without_turn(unsent(errc::canceled, "canceled before another attempt"), std::move(so_far)));
       }
     }
   }
 
-  result<void> take_turn(const handle& who, time_point deadline, const cancel_token& cancel,
+  // Takes a permit and waits until `earliest`. A limiter that gives one earlier, because it does not hold or not for
+  // so long, gets it back.
+  result<void> take_turn(const handle& who, time_point earliest, time_point deadline, const cancel_token& cancel,
                          std::optional<permit>& turn, attempt& seen) {
     if (cancel.canceled()) return unsent(errc::canceled, "canceled before it was sent");
     if (who.limit_key.empty()) return {};
-    const auto asked = clock::now();
-    auto given = limiter_.acquire(who.limit_key, deadline, cancel);
-    const auto now = clock::now();
-    seen.waited = now - asked;
-    if (!given) return std::move(given).error();
-    turn.emplace(*std::move(given));
-    if (now < deadline) return {};
-    turn->answered();
-    return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
+    for (const auto asked = clock::now();;) {
+      auto given = limiter_.acquire(who.limit_key, deadline, cancel);
+      const auto now = clock::now();
+      seen.waited = now - asked;
+      if (!given) return std::move(given).error();
+      turn.emplace(*std::move(given));
+      if (now >= earliest && now < deadline) return {};
+      turn->answered();
+      turn.reset();
+      if (now >= deadline) return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
+      if (!sleep_until<clock>(earliest, cancel)) return unsent(errc::canceled, "canceled before another attempt");
+    }
   }
 
   // Sends once and reads the answer. The permit ends here, before anybody hears of the outcome.
@@ -2337,12 +2349,13 @@ template <class Backend, class Limiter> class client_core {
     return outcome;
   }
 
-  // A 429 holds the key for everyone, not just for the call that met it.
-  void hold_after_429(const handle& who, error& e) {
-    auto per = options_.rate.per;
-    if constexpr (requires { limiter_.rate().per; }) per = limiter_.rate().per;  // which may be another
-    if (!e.retry_after) e.retry_after = round_up(per);
-    if (!who.limit_key.empty()) limiter_.hold(who.limit_key, after(clock::now(), *e.retry_after));
+  // How long a 429 holds that names no time.
+  nanoseconds limited_span() {
+    if constexpr (requires { limiter_.rate().per; }) {
+      return limiter_.rate().per;  // which may be another than that of the options
+    } else {
+      return options_.rate.per;
+    }
   }
 
   void observe(attempt seen) const {

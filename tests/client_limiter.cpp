@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -183,6 +184,51 @@ TEST_CASE("a call that met a 429 waits as long as it says and is tried again, a 
   CHECK(f.attempts[0].retry_in == 3s);
   CHECK(f.attempts[1].retry_in == 1s);
   CHECK(manual_clock::elapsed() == 4s);
+}
+
+TEST_CASE("a call that met a 429 keeps its place: it waits in the line, before those that came later") {
+  fixture f;
+  f.options.on_attempt = nullptr;  // many threads would call it
+  f.options.rate = {.requests = 10, .per = 1s};
+  f.options.timeout = 5s;
+  const auto rolf = f.client().user("rolf");
+  too_many(f.backend, "2").always([](const http_request&) { return http_response{.status = 204}; });
+  manual_clock::reset();
+  bool first = false;
+  std::thread early([&] { first = rolf.get("x").has_value(); });
+  manual_clock::await_waiters(1);
+  const nango::cancel_source rest;
+  std::vector<std::thread> later;
+  for (int i = 0; i < 60; ++i) {
+    later.emplace_back([&] { static_cast<void>(rolf.get("x", {}, {.timeout = 60s, .cancel = rest.token()})); });
+  }
+  manual_clock::await_waiters(61);
+  manual_clock::advance(2s);
+  early.join();
+  CHECK(first);
+  rest.cancel();
+  for (auto& thread : later) thread.join();
+}
+
+TEST_CASE("a 429 that asks for less than the backoff holds for the backoff, so that the call keeps its place") {
+  fixture f;
+  f.options.retry = {.max_attempts = 2, .base_delay = 800ms, .max_delay = 800ms};
+  const auto rolf = f.client().user("rolf");
+  too_many(f.backend, "0").ok();
+  CHECK(rolf.get("x"));
+  CHECK(f.attempts.at(0).retry_in > 0ms);
+  CHECK(manual_clock::elapsed() == f.attempts.at(0).retry_in);
+  CHECK(f.attempts.at(1).waited == manual_clock::elapsed());
+}
+
+TEST_CASE("a 429 that asks for more than a hold can last is waited out all the same") {
+  fixture f;
+  f.options.timeout = 20min;
+  const auto rolf = f.client().user("rolf");
+  too_many(f.backend, "600").ok().ok();
+  CHECK(rolf.get("x"));
+  CHECK(manual_clock::elapsed() == 600s);
+  CHECK(f.attempts.at(1).waited == 600s);
 }
 
 TEST_CASE("without a key the call that met a 429 waits alone") {
@@ -431,6 +477,18 @@ TEST_CASE("a 429 gives its permit back, holds, and is then observed") {
   too_many(f.backend, "");
   CHECK(f.of([](const recorded_client& api) { return api.send("GET", "x"); }).at(3) == "hold rolf");
   CHECK(f.limiter.log->holds.at(1) - manual_clock::now() == 4s);
+}
+
+TEST_CASE("a permit that comes before the time of a 429 is handed back, and another taken then") {
+  recorded f;
+  f.options.retry = retries_without_delay();
+  too_many(f.backend, "7").ok();
+  CHECK(f.of_get() == events{"acquire rolf", "answered", "end", "hold rolf", "observed", "acquire rolf", "answered",
+                             "end", "acquire rolf", "answered", "end", "observed"});
+  CHECK(manual_clock::elapsed() == 7s);
+  f.limiter.log->refusals = {std::nullopt, std::nullopt, lost(errc::timed_out, false)};
+  too_many(f.backend, "7");
+  CHECK(failure(f.recorded_api().user("rolf").get("x")).http_status == 429);
 }
 
 TEST_CASE("without a key the limiter is neither asked nor told of a 429") {
