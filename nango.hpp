@@ -31,6 +31,7 @@
 #include <atomic>              // cancellation, the jitter's state
 #include <charconv>            // integers in queries, Retry-After and ports, without a locale
 #include <chrono>              // deadlines, rates, HTTP dates
+#include <cmath>               // isfinite, floor, ldexp
 #include <concepts>            // the seams are concepts
 #include <condition_variable>  // the one way to wait
 #include <cstddef>             // size_t
@@ -716,7 +717,8 @@ struct call_options {
   bool (*is_answer)(const http_response&) = nullptr;   ///< send() only: true for a 429 that is not the API's own.
 };
 
-/// A JSON body. Text is not accepted, since it would be sent as a JSON string: say json::parse(text) or json(text).
+/// A JSON body, whose numbers are finite. Text is not accepted, since it would be sent as a JSON string: say
+/// json::parse(text) or json(text).
 template <class Body>
 concept json_body = std::constructible_from<json, const Body&> &&
                     (std::same_as<Body, json> || std::same_as<Body, std::nullptr_t> ||
@@ -783,7 +785,8 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   /// What this handle's calls are counted by; empty: they are not limited. The view lives as long as a handle of it.
   std::string_view limit_key() const noexcept { return core::limit_key(*handle_); }  // the handle is incomplete here
 
-  /// @{ Calls with GET or DELETE, and decodes the result by `json::get<Value>()` (a mismatch is decode_error).
+  /// @{ Calls with GET or DELETE, and decodes the result by `json::get<Value>()` (a mismatch is decode_error, and so is
+  /// a number that does not fit an integer type).
   /// Value = void ignores it.
   template <class Value = json>
   result<Value> get(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
@@ -896,10 +899,13 @@ using client = basic_client<httplib_backend>;
 /// The CRM resources of the API ("CRM resources": the API's pages on contacts, accounts and opportunities). The names
 /// are those of the wire, but for `adresses` and `email_adresses`, which are spelt so there, and raw_external_data.
 ///
-/// Any field but `id` may be absent or null: it is empty then. Numbers may come as JSON texts ("0.78"), if these are
-/// JSON numbers and nothing else. Times are ISO 8601, to the second: "2022-08-01T09:30:00Z", with a fraction, which is
-/// dropped, with an offset such as +02:00, without any (then it is UTC), or a date alone (midnight UTC). Unknown fields
-/// are ignored; a record without an `id`, or with a field of another type, is decode_error, with the field's place.
+/// Any field but `id` may be absent, null, or (unless it is a text) "": it is empty then. Numbers may come as JSON
+/// texts
+/// ("0.78"), if these are JSON numbers and nothing else, bools as "true" and "false", and texts as numbers. Times are
+/// ISO 8601: "2022-08-01T09:30:00Z", without the seconds, with a fraction, which is dropped, with an offset such as
+/// +02:00, without any (then it is UTC), or a date alone (midnight UTC). Unknown fields are ignored; a record without
+/// an `id`, or with a field of another type or a time outside of the years 0000 to 9999 in UTC, is decode_error, with
+/// the field's place and the record's id.
 namespace crm {
 
 /// A time in UTC, of a year from 0 to 9999.
@@ -1030,7 +1036,8 @@ concept record =
 
 /// @{ For nlohmann/json: `json(contact)`, in the spelling of the wire and without what is empty, and
 /// `get<crm::contact>()`, of a result or of your own data; where that does not fit it throws std::runtime_error with
-/// the field's place (with exceptions off: std::abort).
+/// the field's place (with exceptions off: std::abort). A time outside of the years 0000 to 9999 cannot be written:
+/// std::out_of_range (with exceptions off: std::abort).
 template <record Value> void to_json(json& to, const Value& value);
 template <record Value> void from_json(const json& from, Value& value);
 /// @}
@@ -1154,8 +1161,18 @@ inline bool has_control(std::string_view text) noexcept {
 inline bool is_field_value(std::string_view text) noexcept {
   return !has_control(text) && !text.starts_with(' ') && !text.ends_with(' ');
 }
+// For a terminal too: C0 and C1 controls, U+2028 to U+202E (separators, bidirectional controls) and U+2066 to U+2069
+// become spaces.
 inline std::string one_line(std::string text) {
-  for (char& c : text) c = is_control(c) ? ' ' : c;
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto first = byte(i), second = byte(i + 1), third = byte(i + 2);
+    const bool is_c1 = first == 0xc2 && second >= 0x80 && second <= 0x9f;
+    const bool is_format = first == 0xe2 && ((second == 0x80 && third >= 0xa8 && third <= 0xae) ||
+                                             (second == 0x81 && third >= 0xa6 && third <= 0xa9));
+    const std::size_t size = is_format ? 3 : is_c1 ? 2 : is_control(text[i]) ? 1 : 0;
+    std::fill_n(text.begin() + static_cast<std::ptrdiff_t>(i), size, ' ');
+  }
   return text;
 }
 
@@ -1165,14 +1182,16 @@ inline std::string describe(const error& e) {
   return one_line(line + ": " + e.message);
 }
 
-inline void raise(const error& e) {
+// Throws an exception made of `from`, or aborts with exceptions off.
+template <class Exception, class From> [[noreturn]] void raise_as(const From& from) {
 #ifdef NANGO_DETAIL_EXCEPTIONS
-  throw exception(e);
+  throw Exception(from);
 #else
-  static_cast<void>(e);
+  static_cast<void>(from);
   std::abort();
 #endif
 }
+inline void raise(const error& e) { raise_as<exception>(e); }
 
 // Runs f; what it threw, if that was a std::exception, else nothing.
 template <class Fn> std::string caught(const Fn& f) {
@@ -1256,7 +1275,7 @@ class secrets {
     }
   }
   void scrub(error& e) const {
-    if (e.body.size() >= kept_body_bytes) e.body.resize(e.body.size() - cut_part(e.body));
+    if (e.body.size() + 3 >= kept_body_bytes) e.body.resize(e.body.size() - cut_part(e.body));
     for (auto* text : {&e.type, &e.message, &e.body}) scrub(*text);
   }
 
@@ -1953,8 +1972,13 @@ inline bool acted_upon(errc code) noexcept {
   return code != errc::params_error && code != errc::auth_error && code != errc::rate_limited;
 }
 
+// Ends with a whole character where the body is UTF-8.
 inline std::string first_bytes(std::string body) {
-  body.resize((std::min)(body.size(), kept_body_bytes));
+  if (body.size() <= kept_body_bytes) return body;
+  const auto goes_on = [&](std::size_t at) { return (static_cast<unsigned char>(body[at]) & 0xc0) == 0x80; };
+  auto end = kept_body_bytes;
+  while (end + 3 > kept_body_bytes && goes_on(end)) --end;
+  body.resize(goes_on(end) ? kept_body_bytes : end);
   return body;
 }
 
@@ -2147,14 +2171,46 @@ inline result<prepared> prepare(const handle& who, const endpoint& base, std::st
   return call;
 }
 
+// Whether no number in it is NaN or infinite, which would be sent as null.
+inline bool is_finite(const json& value) {
+  if (value.is_number_float()) return std::isfinite(value.get<double>());
+  if (!value.is_structured()) return true;
+  for (const auto& each : value) {
+    if (!is_finite(each)) return false;
+  }
+  return true;
+}
 template <class Body> result<std::string> dump(const Body& body) {
   std::string text;
+  bool finite = true;
   const auto failure = caught([&] {
     const json& value = body;  // no copy of what is JSON already
     text = value.dump();
+    finite = is_finite(value);
   });
+  if (!finite) return refuse("the body has a number that is not finite, which JSON cannot say");
   if (!failure.empty()) return refuse("the body cannot be sent as JSON: " + failure);
   return text;
+}
+
+// Whether a JSON number is an integer of that type; what is no number is left to json::get().
+template <class Integer> bool fits(const json& number) {
+  constexpr auto least = std::numeric_limits<Integer>::min(), most = std::numeric_limits<Integer>::max();
+  if (number.is_number_unsigned()) return number.get<std::uint64_t>() <= static_cast<std::uint64_t>(most);
+  if (number.is_number_integer()) {  // below 0
+    return std::is_signed_v<Integer> && number.get<std::int64_t>() >= static_cast<std::int64_t>(least);
+  }
+  if (!number.is_number()) return true;
+  const auto value = number.get<double>();
+  return value == std::floor(value) && value >= static_cast<double>(least) &&
+         value < std::ldexp(1.0, std::numeric_limits<Integer>::digits);
+}
+// json::get() into `to`; why not, if it fails.
+template <class Value> std::string get_into(std::optional<Value>& to, const json& from) {
+  if constexpr (std::integral<Value> && !std::same_as<Value, bool>) {
+    if (!fits<Value>(from)) return "the number does not fit the integer";
+  }
+  return caught([&] { to.emplace(from.get<Value>()); });
 }
 
 inline error too_large(int status, std::size_t most) {
@@ -2257,7 +2313,7 @@ template <class Backend, class Limiter> class client_core {
       return std::move(answer->result);
     } else {
       std::optional<Value> value;
-      const auto failure = caught([&] { value.emplace(answer->result.template get<Value>()); });
+      const auto failure = get_into(value, answer->result);
       if (failure.empty()) return *std::move(value);
       return finished({.code = errc::decode_error,
                        .http_status = answer->http_status,
@@ -3251,6 +3307,11 @@ inline std::optional<std::chrono::minutes> parse_offset(std::string_view text) n
   return sign * std::chrono::minutes(hours * 60 + minutes);
 }
 
+inline bool is_of_four_digits(crm::time_point time) noexcept {
+  constexpr auto january = [](int year) { return std::chrono::sys_days(std::chrono::year(year) / 1 / 1); };
+  return time >= january(0) && time < january(10'000);
+}
+
 // ISO 8601, as far as the API's pages have it.
 inline std::optional<crm::time_point> parse_time(std::string_view text) noexcept {
   const int year = take_digits(text, 4);
@@ -3266,18 +3327,22 @@ inline std::optional<crm::time_point> parse_time(std::string_view text) noexcept
   const bool has_time = take(text, "T");
   const int hour = take_digits(text, 2);
   const int minute = take(text, ":") ? take_digits(text, 2) : -1;
-  const int second = take(text, ":") ? take_digits(text, 2) : -1;
+  const bool has_seconds = take(text, ":");
+  const int second = has_seconds ? take_digits(text, 2) : 0;
   if (!has_time || hour < 0 || minute < 0 || second < 0 || hour > 23 || minute > 59 || second > 60) return std::nullopt;
-  if (take(text, ".")) {
+  if (has_seconds && take(text, ".")) {
     if (text.empty() || !is_digit(text.front())) return std::nullopt;
     while (!text.empty() && is_digit(text.front())) text.remove_prefix(1);
   }
   const auto offset = parse_offset(text);
   if (!offset) return std::nullopt;
-  return midnight + std::chrono::seconds((hour * 60 + minute) * 60 + second) - *offset;
+  const auto time = midnight + std::chrono::seconds((hour * 60 + minute) * 60 + second) - *offset;
+  return is_of_four_digits(time) ? std::optional(time) : std::nullopt;
 }
 
+// A text that can be read back.
 inline std::string time_text(crm::time_point time) {
+  if (!is_of_four_digits(time)) raise_as<std::out_of_range>("a time outside of the years 0000 to 9999");
   const auto day = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date(day);
   const auto second = static_cast<int>((time - day).count());
@@ -3288,12 +3353,13 @@ inline std::string time_text(crm::time_point time) {
   return text.data();
 }
 
-// Reads records out of JSON, whose texts it takes. The first thing that does not fit ends it.
+// Reads records out of JSON, whose texts it takes. The first thing that does not fit ends it. CRMs are loose: an empty
+// text clears a field of any type, a number may stand where a text is due, and a text where a number or a bool is.
 class record_reader {
  public:
   explicit record_reader(std::string place) : place_(std::move(place)) {}
 
-  // What does not fit, and where; never what the answer says there.
+  // What does not fit, and where, with the record's id; never what the answer says there.
   const std::string& problem() const noexcept { return problem_; }
 
   template <crm::record Record> void read(json& from, Record& to) {
@@ -3305,6 +3371,9 @@ class record_reader {
       within(place_.empty() ? std::string(name) : std::string(".") + name,
              [&] { read(found != from.end() ? *found : nothing, field); });
     });
+    if constexpr (requires { to.id; }) {
+      if (!problem_.empty() && !to.id.empty()) problem_ += " (id \"" + to.id + "\")";
+    }
   }
   template <class Value> void read(json& from, std::vector<Value>& to) {
     if (from.is_null()) return;
@@ -3315,17 +3384,21 @@ class record_reader {
     }
   }
   template <class Value> void read(json& from, std::optional<Value>& to) {
-    if (!from.is_null()) read(from, to.emplace());
+    const auto* text = from.get_ptr<std::string*>();
+    const bool is_cleared = text != nullptr && text->empty() && !std::same_as<Value, std::string>;
+    if (!from.is_null() && !is_cleared) read(from, to.emplace());
   }
   void read(json& from, std::string& to) {
     auto* text = from.get_ptr<std::string*>();
-    if (text == nullptr) return expected("a string", from);
-    to = std::move(*text);
+    if (text == nullptr && !from.is_number()) return expected("a string", from);
+    to = text != nullptr ? std::move(*text) : from.dump();
   }
   void read(json& from, bool& to) {
     const auto* value = from.get_ptr<bool*>();
-    if (value == nullptr) return expected("true or false", from);
-    to = *value;
+    const auto* text = from.get_ptr<std::string*>();
+    const bool is_text = text != nullptr && (*text == "true" || *text == "false");
+    if (value == nullptr && !is_text) return expected("true or false", from);
+    to = value != nullptr ? *value : *text == "true";
   }
   void read(json& from, double& to) {
     const auto* text = from.get_ptr<std::string*>();
@@ -3751,11 +3824,7 @@ template <record Value> void from_json(const json& from, Value& value) {
     value = std::move(found);
     return;
   }
-#ifdef NANGO_DETAIL_EXCEPTIONS
-  throw std::runtime_error(reader.problem());
-#else
-  std::abort();
-#endif
+  detail::raise_as<std::runtime_error>(reader.problem());
 }
 
 }  // namespace crm

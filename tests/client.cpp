@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdlib>
 #include <map>
+#include <limits>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -209,6 +211,23 @@ TEST_CASE("a body that is not UTF-8 is refused and nothing is sent") {
   CHECK(f.calls() == 0);
 }
 
+TEST_CASE("a number that is not finite, anywhere in a body, is refused and nothing is sent") {
+  fixture f;
+  for (const double number : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(),
+                              -std::numeric_limits<double>::infinity()}) {
+    for (const json& body : {json(number), json{1, number}, json{{"a", {1, {{"b", number}}}}}}) {
+      check_refused(f.api.post("x", body));
+      check_refused(f.api.request_json("PUT", "x", body));
+    }
+    check_refused(f.api.post("x", std::vector<double>{1, number}));
+    check_refused(f.api.post("x", nango::crm::opportunity{.id = "1", .amount = number}));
+    CHECK(contains(f.api.post("x", number).error().message, "not finite"));
+  }
+  CHECK(f.calls() == 0);
+  f.backend.ok();
+  CHECK(f.api.post("x", {{"a", std::numeric_limits<double>::max()}, {"b", {nullptr, true, "NaN"}}}));
+}
+
 TEST_CASE("a body whose to_json throws is refused and nothing is sent") {
   fixture f;
   const auto refused = f.api.post("x", contact{});
@@ -286,6 +305,58 @@ TEST_CASE("a result is decoded to the type asked for") {
   CHECK(answer({{"a", 1}}).del<std::map<std::string, int>>("x").value().at("a") == 1);
   CHECK(answer(nullptr).get("x").value().is_null());
   static_assert(std::same_as<decltype(f.api.get("x")), nango::result<json>>);
+}
+
+namespace {
+
+// How a JSON number is decoded as an integer of that type; nothing: decode_error.
+template <class Integer> std::optional<Integer> decoded(const std::string& number) {
+  fixture f;
+  f.backend.answer(200, R"({"status":"ok","result":)" + number + '}');
+  const auto got = f.api.get<Integer>("x");
+  if (got) return *got;
+  CHECK(got.error().code == errc::decode_error);
+  CHECK(got.error().http_status == 200);
+  CHECK(got.error().attempts == 1);
+  CHECK(contains(got.error().message, "does not fit"));
+  return std::nullopt;
+}
+
+// The numbers around the bounds of a type, by themselves and as what JSON makes of a fraction or an exponent.
+template <class Integer> void check_bounds(const char* below, const char* least, const char* most, const char* above) {
+  using limits = std::numeric_limits<Integer>;
+  CHECK(decoded<Integer>(below) == std::nullopt);
+  CHECK(decoded<Integer>(least) == limits::min());
+  CHECK(decoded<Integer>(most) == limits::max());
+  CHECK(decoded<Integer>(above) == std::nullopt);
+  for (const char* number : {"1e300", "-1e300", "1e20", "-1e20", "0.5", "1e-300"}) {
+    CAPTURE(number);
+    CHECK(decoded<Integer>(number) == std::nullopt);
+  }
+  CHECK(decoded<Integer>("7.0") == Integer{7});
+  CHECK(decoded<Integer>("1e2") == Integer{100});
+}
+
+}  // namespace
+
+TEST_CASE("a number that does not fit the integer asked for is a decode_error") {
+  CHECK(decoded<int>("3000000000") == std::nullopt);
+  check_bounds<signed char>("-129", "-128", "127", "128");
+  check_bounds<unsigned char>("-1", "0", "255", "256");
+  check_bounds<short>("-32769", "-32768", "32767", "32768");
+  check_bounds<int>("-2147483649", "-2147483648", "2147483647", "2147483648");
+  check_bounds<unsigned>("-1", "0", "4294967295", "4294967296");
+  check_bounds<std::int64_t>("-9223372036854777856", "-9223372036854775808", "9223372036854775807",
+                             "9223372036854775808");
+  check_bounds<std::uint64_t>("-1", "0", "18446744073709551615", "18446744073709551616");
+  CHECK(decoded<std::int64_t>("9223372036854775808.0") == std::nullopt);  // 2^63, which double has
+  CHECK(decoded<std::int64_t>("-9223372036854775808.0") == std::numeric_limits<std::int64_t>::min());
+  CHECK(decoded<std::uint64_t>("18446744073709551616.0") == std::nullopt);
+  fixture f;
+  f.backend.ok(true).ok(2.5).ok(1e300);
+  CHECK(f.api.get<bool>("x").value());
+  CHECK(f.api.get<double>("x").value() == 2.5);
+  CHECK(f.api.post<double>("x", {}).value() == 1e300);
 }
 
 TEST_CASE("a result is decoded by the from_json of a type of the user's own") {

@@ -140,6 +140,25 @@ TEST_CASE("a secret that the kept bytes of a body end within leaves no part of i
   }
 }
 
+TEST_CASE("a secret that is cut within a character leaves no part of it") {
+  auto options = options_with_secrets();
+  options.api_key = "sécret-ké\xF0\x9F\x98\x80y-0123456789";
+  fixture f(options);
+  for (std::size_t cut = 1; cut < options.api_key.size(); ++cut) {
+    CAPTURE(cut);
+    const auto e = f.answering(502, std::string(4096 - cut, 'z') + options.api_key + "zz").get("x").error();
+    CHECK(e.body == std::string(4096 - cut, 'z'));
+  }
+}
+
+TEST_CASE("a whole secret at the cut is masked, also where it ends as another begins") {
+  auto options = options_with_secrets();
+  options.proxy = "http://user:9abcdefgh@proxy.example.com:3128";  // begins as the key ends
+  fixture f(options);
+  const auto e = f.answering(502, std::string(4096 - key.size(), 'z') + key + "zz").get("x").error();
+  CHECK(e.body == std::string(4096 - key.size(), 'z') + "***");
+}
+
 TEST_CASE("whole secrets before the cut do not keep a cut one") {
   constexpr std::size_t kept = 4096;
   fixture f;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <random>
@@ -196,7 +197,7 @@ TEST_CASE("what is absent or null is empty, but for the id") {
   }
   CHECK(record_with<crm::account>("annual_revenue", nullptr) == crm::account{.id = "1"});
   CHECK(record_with<crm::opportunity>("is_won", nullptr) == crm::opportunity{.id = "1"});
-  for (const json& id : {json(), json(7), json::array()}) {
+  for (const json& id : {json(), json(true), json::array()}) {
     const auto e = contacts_error(json::array({{{"id", "1"}}, {{"id", id}}}));
     CHECK(e.message == std::string("result[1].id is not a string, but of type ") + id.type_name());
   }
@@ -210,26 +211,28 @@ TEST_CASE("what does not fit is named with its place, and not with what the answ
   CHECK(contacts_error(json::object()).message == "result is not an array, but of type object");
   CHECK(contacts_error("secret").message == "result is not an array, but of type string");
   CHECK(contacts_error(json::array({7})).message == "result[0] is not an object, but of type number");
-  CHECK(contact("first_name", 7) == "result[1].first_name is not a string, but of type number");
-  CHECK(contact("adresses", {{"city", "Ayr"}}) == "result[1].adresses is not an array, but of type object");
+  CHECK(contact("first_name", false) == "result[1].first_name is not a string, but of type boolean (id \"2\")");
+  CHECK(contact("adresses", {{"city", "Ayr"}}) == "result[1].adresses is not an array, but of type object (id \"2\")");
   CHECK(contact("email_adresses", {{{"email", "a@example.com"}}, {{"email", true}}}) ==
-        "result[1].email_adresses[1].email is not a string, but of type boolean");
-  CHECK(contact("phone_numbers", {nullptr}) == "result[1].phone_numbers[0] is not an object, but of type null");
+        "result[1].email_adresses[1].email is not a string, but of type boolean (id \"2\")");
+  CHECK(contact("phone_numbers", {nullptr}) ==
+        "result[1].phone_numbers[0] is not an object, but of type null (id \"2\")");
   CHECK(contact("last_activity_at", "secret") ==
-        "result[1].last_activity_at is not a time such as 2022-08-01T09:30:00Z, but of type string");
+        "result[1].last_activity_at is not a time such as 2022-08-01T09:30:00Z, but of type string (id \"2\")");
   CHECK(contact("last_activity_at", 1659346200) ==
-        "result[1].last_activity_at is not a time such as 2022-08-01T09:30:00Z, but of type number");
+        "result[1].last_activity_at is not a time such as 2022-08-01T09:30:00Z, but of type number (id \"2\")");
 
   const auto account = [](const char* name, const json& value) {
     return accounts_error(json::array({{{"id", "1"}, {name, value}}})).message;
   };
-  CHECK(account("contacts", {"1", 2}) == "result[0].contacts[1] is not a string, but of type number");
+  CHECK(account("contacts", {"1", nullptr}) == "result[0].contacts[1] is not a string, but of type null (id \"1\")");
   CHECK(account("opportunities", {{{"opportunity_closed", "yes"}}}) ==
-        "result[0].opportunities[0].opportunity_closed is not true or false, but of type string");
-  CHECK(account("annual_revenue", "secret") == "result[0].annual_revenue is not a number, but of type string");
-  CHECK(account("annual_revenue", true) == "result[0].annual_revenue is not a number, but of type boolean");
+        "result[0].opportunities[0].opportunity_closed is not true or false, but of type string (id \"1\")");
+  CHECK(account("annual_revenue", "secret") ==
+        "result[0].annual_revenue is not a number, but of type string (id \"1\")");
+  CHECK(account("annual_revenue", true) == "result[0].annual_revenue is not a number, but of type boolean (id \"1\")");
   CHECK(opportunities_error(json::array({{{"id", "1"}, {"is_won", 1}}})).message ==
-        "result[0].is_won is not true or false, but of type number");
+        "result[0].is_won is not true or false, but of type number (id \"1\")");
 
   fixture f;
   f.backend.ok(json::array());
@@ -240,8 +243,8 @@ TEST_CASE("what does not fit is named with its place, and not with what the answ
 
 TEST_CASE("the first of many that do not fit is named, and the rest is not read") {
   json many = json::array();
-  for (int i = 0; i < 3; ++i) many.push_back({{"id", "1"}, {"first_name", i}});
-  CHECK(contacts_error(many).message == "result[0].first_name is not a string, but of type number");
+  for (int i = 0; i < 3; ++i) many.push_back({{"id", std::to_string(i)}, {"first_name", {i}}});
+  CHECK(contacts_error(many).message == "result[0].first_name is not a string, but of type array (id \"0\")");
 }
 
 TEST_CASE("numbers come as numbers or as texts, and are exact") {
@@ -266,8 +269,8 @@ TEST_CASE("numbers come as numbers or as texts, and are exact") {
     CHECK(amount_of(text) == value);
   }
   for (const std::string text :
-       {"",   " ", " 1", "1 ", "12abc", "nan", "inf",   "-inf", "NaN",  "Infinity", "0x10",  "1,5", "1.5.2", "1e",
-        "e3", "-", "+5", ".5", "5.",    "01",  "1e999", "true", "null", "[1]",      "\"1\"", "1\n", "--1"}) {
+       {" ",  " 1", "1 ", "12abc", "nan", "inf", "-inf",  "NaN",  "Infinity", "0x10", "1,5",   "1.5.2", "1e",
+        "e3", "-",  "+5", ".5",    "5.",  "01",  "1e999", "true", "null",     "[1]",  "\"1\"", "1\n",   "--1"}) {
     CAPTURE(text);
     CHECK(amount_of(text) == std::nullopt);
   }
@@ -298,6 +301,11 @@ TEST_CASE("times are ISO 8601") {
       {"2022-08-01T11:30:00+02", august},
       {"2022-08-01T05:00:00.25-04:30", august},
       {"2022-08-02T00:30:00+15:00", august},
+      {"2022-08-01T09:30Z", august},
+      {"2022-08-01T09:30", august},
+      {"2022-08-01T11:30+02:00", august},
+      {"0000-01-01T00:59:00+00:59", -62'167'219'200},
+      {"9999-12-31T22:59:59-01:00", 253'402'300'799},
       {"2022-08-01", august - (9 * 60 + 30) * 60},
       {"1970-01-01T00:00:00Z", 0},
       {"1969-12-31T23:59:59Z", -1},
@@ -309,8 +317,7 @@ TEST_CASE("times are ISO 8601") {
     CAPTURE(text);
     CHECK(close_date_of(text) == seconds);
   }
-  for (const std::string text : {"",
-                                 "2022",
+  for (const std::string text : {"2022",
                                  "2022-08",
                                  "2022-8-1",
                                  "20220801",
@@ -327,8 +334,17 @@ TEST_CASE("times are ISO 8601") {
                                  "2022-08-01 ",
                                  " 2022-08-01",
                                  "2022-08-01T",
-                                 "2022-08-01T09:30Z",
-                                 "2022-08-01T09:30",
+                                 "2022-08-01T09",
+                                 "2022-08-01T09Z",
+                                 "2022-08-01T09:Z",
+                                 "2022-08-01T09:30:",
+                                 "2022-08-01T09:30:Z",
+                                 "2022-08-01T09:30.5Z",
+                                 "9999-12-31T23:59:59-05:00",
+                                 "9999-12-31T23:59:60Z",
+                                 "9999-12-31T23:59-00:01",
+                                 "0000-01-01T00:00:00+01:00",
+                                 "0000-01-01T00:00+00:01",
                                  "2022-08-01 09:30:00Z",
                                  "2022-08-01T24:00:00Z",
                                  "2022-08-01T09:60:00Z",
@@ -356,6 +372,75 @@ TEST_CASE("times are ISO 8601") {
   }
 }
 
+TEST_CASE("a field that is cleared or written as another type is read, and does not lose the list") {
+  const auto list = json::parse(R"([{"id":1,"external_id":77,"amount":"","close_date":"","is_won":"true","is_closed":"",
+      "probability":"","expected_revenue":"1.5","name":12.5,"stage":18446744073709551615,"contacts":["a",2],
+      "last_activity_at":"2022-08-01T09:30Z","description":""},
+      {"id":"b","is_won":"false","amount":2}])");
+  fixture f;
+  f.backend.ok(list);
+  const auto got = crm::list_opportunities(f.user);
+  REQUIRE_MESSAGE(got, got.error());
+  CHECK(got->at(0) == crm::opportunity{.id = "1",
+                                       .external_id = "77",
+                                       .name = "12.5",
+                                       .description = "",
+                                       .stage = "18446744073709551615",
+                                       .expected_revenue = 1.5,
+                                       .is_won = true,
+                                       .contacts = {"a", "2"},
+                                       .last_activity_at = crm::time_point(std::chrono::seconds(august))});
+  CHECK(got->at(1) == crm::opportunity{.id = "b", .amount = 2, .is_won = false});
+  const auto contact = json::parse(R"({"id":"c","phone_numbers":[{"phone_number":4412345}],
+      "adresses":[{"zip_code":10115}]})")
+                           .get<crm::contact>();
+  CHECK(contact.phone_numbers.at(0).phone_number == "4412345");
+  CHECK(contact.addresses.at(0).zip_code == "10115");
+  for (const char* text : {"True", "TRUE", "1", "yes", " true"}) {
+    CAPTURE(text);
+    CHECK(opportunities_error(json::array({{{"id", "7"}, {"is_won", text}}})).message.ends_with("(id \"7\")"));
+  }
+}
+
+TEST_CASE("a time that cannot be read back is not written") {
+  const auto with = [](std::chrono::seconds time) {
+    return crm::opportunity{.id = "1", .close_date = crm::time_point(time)};
+  };
+  for (const auto time : {std::chrono::seconds(253'402'300'800), std::chrono::seconds(-62'167'219'201),
+                          (std::chrono::seconds::max)(), (std::chrono::seconds::min)()}) {
+    CHECK_THROWS_AS(static_cast<void>(json(with(time))), std::out_of_range);
+    fixture f;
+    CHECK(f.user.post("x", with(time)).error().code == errc::invalid_argument);
+    CHECK(f.backend.calls() == 0);
+  }
+  CHECK(json(with(std::chrono::seconds(253'402'300'799))).at("close_date") == "9999-12-31T23:59:59Z");
+  CHECK(json(with(std::chrono::seconds(-62'167'219'200))).at("close_date") == "0000-01-01T00:00:00Z");
+}
+
+TEST_CASE("each time that is read can be written, and reads back as the same") {
+  std::mt19937 random(9999);
+  const auto digits = [&](int least, int most, int width) {
+    auto text = std::to_string(std::uniform_int_distribution<int>(least, most)(random));
+    return std::string(static_cast<std::size_t>(width) - text.size(), '0') + text;
+  };
+  const std::vector<std::string> years{"0000", "9999", "1970", "2024"}, days{"-01-01", "-12-31", "-02-29"};
+  int read = 0;
+  for (int i = 0; i < 5'000; ++i) {
+    const auto sign = random() % 2 == 0 ? "+" : "-";
+    const auto text = years[random() % years.size()] + days[random() % days.size()] + 'T' + digits(0, 23, 2) + ':' +
+                      digits(0, 59, 2) + ':' + digits(0, 60, 2) + sign + digits(0, 23, 2) + ':' + digits(0, 59, 2);
+    CAPTURE(text);
+    const auto seconds = close_date_of(text);
+    if (!seconds) continue;
+    ++read;
+    const auto written =
+        json(crm::opportunity{.id = "1", .close_date = crm::time_point(std::chrono::seconds(*seconds))});
+    REQUIRE(close_date_of(written.at("close_date")) == seconds);
+  }
+  CHECK(read > 2'000);
+  CHECK(read < 5'000);
+}
+
 TEST_CASE("to JSON in the wire's spelling, without what is empty") {
   CHECK(json(crm::contact{.id = "1"}) == json({{"id", "1"}}));
   CHECK(json(crm::address{}) == json::object());
@@ -377,9 +462,10 @@ TEST_CASE("from JSON as nlohmann/json does it: it throws with the place, and lea
   const auto read =
       json::parse(R"([{"id":"1","phone_numbers":[{"phone_number":"5"}]}])").get<std::vector<crm::contact>>();
   CHECK(read.at(0).phone_numbers.at(0).phone_number == "5");
-  const auto bad = json::parse(R"({"id":"2","phone_numbers":[{"phone_number":5}]})");
+  const auto bad = json::parse(R"({"id":"2","phone_numbers":[{"phone_number":[]}]})");
   crm::contact target{.id = "kept"};
-  CHECK_THROWS_WITH_AS(bad.get_to(target), "phone_numbers[0].phone_number is not a string, but of type number",
+  CHECK_THROWS_WITH_AS(bad.get_to(target),
+                       "phone_numbers[0].phone_number is not a string, but of type array (id \"2\")",
                        std::runtime_error);
   CHECK(target == crm::contact{.id = "kept"});
   CHECK_THROWS_WITH_AS(json(7).get<crm::address>(), "the value is not an object, but of type number",
@@ -494,6 +580,64 @@ TEST_CASE("a record to JSON and back is the same record") {
     check_round_trip(random.account());
     check_round_trip(random.opportunity());
   }
+}
+
+namespace {
+
+// One value of a record is replaced. What is loose must be read, and everything else named.
+void mutate(json& value, std::mt19937& random) {
+  while (value.is_structured() && !value.empty() && random() % 4 != 0) {
+    auto next = value.begin();
+    std::advance(next, static_cast<std::ptrdiff_t>(random() % value.size()));
+    return mutate(*next, random);
+  }
+  static const json values[] = {nullptr,
+                                "",
+                                "x",
+                                "true",
+                                "false",
+                                7,
+                                -1.5,
+                                true,
+                                json::array(),
+                                json::object(),
+                                "2022-08-01T09:30Z",
+                                "9999-12-31T23:59:59-05:00",
+                                "0.78",
+                                {1},
+                                {{"id", 1}}};
+  value = values[random() % std::size(values)];
+}
+
+}  // namespace
+
+TEST_CASE("a mutated record is read or named with its place and its id, and the others are not lost") {
+  random_records records;
+  std::mt19937 random(13);
+  std::size_t read = 0, named = 0;
+  for (int i = 0; i < 5'000; ++i) {
+    auto record = records.opportunity();
+    record.id = "id-" + std::to_string(i);
+    json mutated = record;
+    mutate(mutated, random);
+    CAPTURE(mutated.dump());
+    fixture f;
+    f.backend.ok({{{"id", "before"}}, mutated});
+    const auto got = crm::list_opportunities(f.user);
+    if (got) {
+      ++read;
+      REQUIRE(got->size() == 2);
+      REQUIRE(json(got->at(1)).get<crm::opportunity>() == got->at(1));
+      continue;
+    }
+    ++named;
+    REQUIRE(got.error().code == errc::decode_error);
+    REQUIRE(got.error().message.starts_with("result[1]"));
+    const bool has_id = mutated.is_object() && mutated.contains("id") && mutated["id"].is_string();
+    if (has_id) REQUIRE(got.error().message.ends_with("(id " + mutated["id"].dump() + ")"));
+  }
+  CHECK(read > 1'000);
+  CHECK(named > 1'000);
 }
 
 TEST_CASE("each call asks for its resource, as the user") {

@@ -358,6 +358,23 @@ TEST_CASE("an error keeps the first 4 KiB of a body that was no envelope") {
   }
 }
 
+TEST_CASE("what is kept of a body does not end within a UTF-8 character") {
+  const std::pair<std::string, std::size_t> characters[] = {
+      {"\xC3\xA9", 2}, {"\xE2\x82\xAC", 3}, {"\xF0\x9F\x98\x80", 4}};
+  for (const auto& [character, size] : characters) {
+    for (std::size_t before = 0; before <= size; ++before) {
+      CAPTURE(character);
+      CAPTURE(before);
+      const auto start = std::string(4096 - before, 'x');
+      const auto body = failure(502, start + character + "and more", errc::unexpected_status).body;
+      CHECK(body == start + (before == size ? character : ""));
+      CHECK_NOTHROW(static_cast<void>(json(body).dump()));
+    }
+  }
+  // What is no UTF-8 is kept as it came.
+  CHECK(failure(502, std::string(5000, '\xA9'), errc::unexpected_status).body == std::string(4096, '\xA9'));
+}
+
 // ---- Texts that are nearly JSON ------------------------------------------------------------------------------------
 
 TEST_CASE("a lone surrogate is read as U+FFFD, in texts and in names") {

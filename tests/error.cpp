@@ -208,6 +208,22 @@ TEST_CASE("whatever a type or a message has in it, an error prints on one line")
   CHECK(print({.code = errc::timed_out, .message = "r\xC3\xA9sum\xC3\xA9"}) == "timed_out: r\xC3\xA9sum\xC3\xA9");
 }
 
+TEST_CASE("one line means for a terminal too: no C1 control, separator or bidirectional control is printed") {
+  for (const std::string odd : {"\xC2\x80", "\xC2\x85", "\xC2\x9B", "\xC2\x9F", "\xE2\x80\xA8", "\xE2\x80\xA9",
+                                "\xE2\x80\xAA", "\xE2\x80\xAE", "\xE2\x81\xA6", "\xE2\x81\xA9"}) {
+    const auto text = print({.code = errc::api_error, .type = "T" + odd + "U", .message = "a" + odd + "b" + odd});
+    CAPTURE(text);
+    CHECK(text.find(odd) == std::string::npos);
+    CHECK(text.find_first_not_of("TU(): ab") == std::string::npos);
+  }
+  // Their neighbours stay, whole and in parts.
+  for (const std::string odd : {"\xC2\xA0", "\xE2\x80\xA7", "\xE2\x80\xAF", "\xE2\x81\xA5", "\xE2\x81\xAA", "\xC3\x85",
+                                "\xE3\x80\xA8", "\xE2\x82\xAC", "\xC2", "\xE2\x80", "\xE2", "\xF0\x9F\x98\x80"}) {
+    const auto text = print({.code = errc::timed_out, .message = "a" + odd});
+    CHECK(text == "timed_out: a" + odd);
+  }
+}
+
 TEST_CASE("printing an error goes on with the same stream") {
   std::ostringstream out;
   out << "first " << nango::error{.code = errc::canceled, .message = "by hand"} << ", then";
