@@ -45,6 +45,7 @@ enum class ending {
   keep,         ///< With the next request on the same connection.
   close,        ///< With a close_notify, where there is TLS, and a FIN.
   break_off,    ///< With a FIN alone.
+  close_later,  ///< With half a second of silence and without reading on, then a FIN; an RST if bytes are unread.
   reset,        ///< With an RST.
   stall,        ///< With silence and without reading on, until the client goes away.
   drip,         ///< With `rest`, a byte each 100 ms (in the handshake: with its second half), then silence.
@@ -61,6 +62,8 @@ struct act {
   std::string bytes{};  ///< Sent as they are. (In the handshake any say: the whole flight is out, not its half.)
   std::string rest{};   ///< See ending.
   ending then = ending::keep;
+  std::size_t reads = 0;  ///< At moment::head: so many bytes of the request are read first.
+  bool bytewise = false;  ///< `bytes` go out one at a time; over TLS each has a record of its own.
 };
 
 /// An envelope whose result is `result`, a JSON text, in a sound answer.
@@ -91,6 +94,7 @@ struct fault_server_options {
   bool remembers = true;                 ///< False: requests() stays empty, however many come.
   std::function<void(int fd, const act&)> take_over{};  ///< See ending::hand_over.
   std::function<void(SSL_CTX*)> configure{};  ///< Certificate and versions; empty: a sound certificate of ca_file().
+  std::function<void(SSL_CTX*)> adjust{};     ///< Called after that, for what is not the certificate.
   entrance door = entrance::open;
 };
 
@@ -104,6 +108,7 @@ class fault_server {
       SSL_CTX_use_certificate(context_.get(), certificate_.x509());
       SSL_CTX_use_PrivateKey(context_.get(), certificate_.key());
     }
+    if (options_.adjust) options_.adjust(context_.get());
     take_port();
     if (options_.door == entrance::full) fill_queue();
     if (options_.door == entrance::open) open();
@@ -189,6 +194,10 @@ class fault_server {
         return SSL_write(tls, data.data(), static_cast<int>(data.size())) == static_cast<int>(data.size());
       }
       return send_all(fd, data);
+    }
+    bool write_bytes_of(const act& what) const {
+      if (!what.bytewise) return write(what.bytes);
+      return std::all_of(what.bytes.begin(), what.bytes.end(), [&](const char& byte) { return write({&byte, 1}); });
     }
   };
 
@@ -283,10 +292,14 @@ class fault_server {
         if (!read_rest(to, request)) return false;
         const std::lock_guard lock(mutex_);
         if (options_.remembers) requests_.push_back(request);
+      } else {
+        while (request.size() < next->reads) {
+          if (!read_more(to, request)) return false;
+        }
       }
       if (!next) next = std::make_unique<act>(options_.afterwards(request));
       if (next->then != ending::keep) return play(*next, to);
-      if (!to.write(next->bytes)) return false;
+      if (!to.write_bytes_of(*next)) return false;
     }
   }
 
@@ -360,11 +373,12 @@ class fault_server {
 
   // Plays an act that ends the connection. True: with an RST.
   bool play(const act& what, const channel& to) {
-    if (!to.write(what.bytes)) return false;
+    if (!to.write_bytes_of(what)) return false;
     switch (what.then) {
       case ending::close:
         if (to.tls != nullptr) SSL_shutdown(to.tls);
         break;
+      case ending::close_later: wait_for_end(to.fd, 500); break;
       case ending::reset: return true;
       case ending::drip: drip(what.rest, to); [[fallthrough]];
       case ending::stall: wait_for_end(to.fd); break;
@@ -392,9 +406,9 @@ class fault_server {
       if (!to.write({&byte, 1}) || !quiet_for(to.fd, 100)) return;
     }
   }
-  static void wait_for_end(int fd) {
+  static void wait_for_end(int fd, int most_ms = -1) {
     pollfd entry{fd, POLLRDHUP, 0};
-    ::poll(&entry, 1, -1);
+    ::poll(&entry, 1, most_ms);
   }
   static void renegotiate(const std::string& rest, const channel& to) {
     char byte = 0;

@@ -316,6 +316,11 @@ using by_pointer = std::function<bool(void*)>;
 using set_up_context = std::conditional_t<std::is_constructible_v<httplib::SSLServer, by_pointer>, by_pointer,
                                           std::function<bool(SSL_CTX&)>>;
 
+// 0.40 takes what follows a request without a length for its body, unless it was read.
+template <class Request> void mark_as_read(const Request& request) {
+  if constexpr (requires { request.body_consumed_; }) const_cast<Request&>(request).body_consumed_ = true;
+}
+
 /// In lower case, as far as ASCII goes.
 inline std::string lower(std::string text) {
   for (char& c : text) {
@@ -515,6 +520,7 @@ inline void local_nango::configure() {
     if (request.has_header("Content-Length") || request.has_header("Transfer-Encoding")) {
       return httplib::Server::HandlerResponse::Unhandled;
     }
+    detail::mark_as_read(request);
     handler(request, response);
     return httplib::Server::HandlerResponse::Handled;
   });
