@@ -50,7 +50,7 @@ enum class ending {
   stall,        ///< With silence and without reading on, until the client goes away.
   drip,         ///< With `rest`, a byte each 100 ms (in the handshake: with its second half), then silence.
   flood,        ///< With `rest`, again and again, until the client goes away.
-  ticket,       ///< With a new session ticket, then `rest`, then silence. TLS 1.3 only.
+  ticket,       ///< With a new session ticket, then `rest`; then as keep. TLS 1.3 only.
   garble,       ///< With bytes that are no TLS, under it.
   renegotiate,  ///< With a renegotiation (TLS 1.2); `rest` is sent if that succeeds, then it is closed.
   hand_over,    ///< With what fault_server_options::take_over does, and a FIN. Plain TCP only.
@@ -298,8 +298,10 @@ class fault_server {
         }
       }
       if (!next) next = std::make_unique<act>(options_.afterwards(request));
-      if (next->then != ending::keep) return play(*next, to);
+      const bool goes_on = next->then == ending::keep || next->then == ending::ticket;
+      if (!goes_on) return play(*next, to);
       if (!to.write_bytes_of(*next)) return false;
+      if (next->then == ending::ticket && !write_after_ticket(next->rest, to)) return false;
     }
   }
 
@@ -386,10 +388,6 @@ class fault_server {
         while (!stopping_ && to.write(what.rest)) {
         }
         break;
-      case ending::ticket:
-        if (SSL_new_session_ticket(to.tls) == 1 && SSL_do_handshake(to.tls) == 1) to.write(what.rest);
-        wait_for_end(to.fd);
-        break;
       case ending::garble:
         send_all(to.fd, std::string(1000, 'x'));
         wait_for_end(to.fd);
@@ -397,6 +395,7 @@ class fault_server {
       case ending::renegotiate: renegotiate(what.rest, to); break;
       case ending::hand_over: options_.take_over(to.fd, what); break;
       case ending::keep:
+      case ending::ticket:
       case ending::break_off: break;
     }
     return false;
@@ -405,6 +404,9 @@ class fault_server {
     for (const char& byte : text) {
       if (!to.write({&byte, 1}) || !quiet_for(to.fd, 100)) return;
     }
+  }
+  static bool write_after_ticket(std::string_view rest, const channel& to) {
+    return SSL_new_session_ticket(to.tls) == 1 && SSL_do_handshake(to.tls) == 1 && to.write(rest);
   }
   static void wait_for_end(int fd, int most_ms = -1) {
     pollfd entry{fd, POLLRDHUP, 0};
