@@ -116,6 +116,14 @@ using json = nlohmann::json;
 /// Where requests go unless client_options::base_url says otherwise (API basics).
 inline constexpr const char* default_base_url = "https://api.nango.dev/v1/";
 
+/// One header field. Names are compared whatever their case.
+struct header {
+  std::string name{};   ///< A token.
+  std::string value{};  ///< To be sent: no control characters, and no space at an end.
+};
+/// Header fields in their order; a name may repeat.
+using headers = std::vector<header>;
+
 // --------------------------------------------------------------------------------------------------------------------
 // Errors: what can go wrong, and `result`, which carries it
 // --------------------------------------------------------------------------------------------------------------------
@@ -156,7 +164,10 @@ std::string_view to_string(errc code) noexcept;
 /// connection_reset, connection_aborted, not_connected, host_unreachable and network_unreachable.
 std::error_code make_error_code(errc code) noexcept;
 
-/// All that is known of a failed call.
+/// Prints its to_string().
+std::ostream& operator<<(std::ostream& out, errc code);
+
+/// All that is known of a failed call. No secret is in any of it; what the server said may be personal data.
 struct error {
   errc code{};            ///< What went wrong; never 0 in an error of this library.
   int http_status = 0;    ///< The answer's status; 0: there was no HTTP answer.
@@ -165,10 +176,13 @@ struct error {
   std::optional<std::chrono::milliseconds> retry_after{};  ///< How long to wait, where the API or the limiter says so.
   int attempts = 0;                                        ///< Requests handed to the backend for this call.
   bool may_have_executed = true;  ///< False only if the API certainly did not act on the request, in any attempt.
-  std::string body{};             ///< The answer's first 4 KiB where it was no envelope, else empty.
+  std::string body{};             ///< The first 16 KiB of the answer that this error is about; empty: there was none.
+  std::string request{};          ///< "GET crm/contacts": method and path without its query; empty: no call was begun.
+  nango::headers headers{};       ///< Of the same answer as the body: a request id, X-RateLimit-*.
 };
 
-/// Prints one line, such as `AUTH_ERROR (HTTP 401): the api key is unknown`.
+/// Prints one line, such as `AUTH_ERROR (HTTP 401): the api key is unknown [GET crm/contacts]`; after several attempts
+/// it ends with `[GET crm/contacts, 3 attempts]`.
 std::ostream& operator<<(std::ostream& out, const error& e);
 
 /// What result::value() and the constructors of basic_client and httplib_backend throw; nothing else here throws it.
@@ -230,13 +244,21 @@ template <class Value> class [[nodiscard]] result {
   /// throws as it is moved, the target of the assignment has none, and the error that it had.
   result(const result& other)
     requires std::is_copy_constructible_v<Value>
-      : error_(other.error_) {
-    if (other.has_value_) put(other.value_);
+  {
+    if (other.has_value_) {
+      put(other.value_);
+    } else {
+      error_ = other.error_;
+    }
   }
   result(result&& other) noexcept(std::is_nothrow_move_constructible_v<Value>)
     requires std::is_move_constructible_v<Value>
-      : error_(std::move(other.error_)) {
-    if (other.has_value_) put(std::move(other.value_));
+  {
+    if (other.has_value_) {  // moving an empty error would cost more than making one
+      put(std::move(other.value_));
+    } else {
+      error_ = std::move(other.error_);
+    }
   }
   result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<Value>)
     requires std::is_move_constructible_v<Value>
@@ -377,14 +399,6 @@ template <> class [[nodiscard]] result<void> {
 // --------------------------------------------------------------------------------------------------------------------
 // HTTP seam: what a backend is given, what it gives back
 // --------------------------------------------------------------------------------------------------------------------
-
-/// One header field. Names are compared whatever their case.
-struct header {
-  std::string name{};   ///< A token.
-  std::string value{};  ///< To be sent: no control characters, and no space at an end.
-};
-/// Header fields in their order; a name may repeat.
-using headers = std::vector<header>;
 
 /// Says whether a call was canceled. Cheap to copy; a default-constructed one never says so.
 class cancel_token {
@@ -678,12 +692,29 @@ struct attempt {
   std::chrono::nanoseconds waited{};                    ///< In the limiter, which also holds after a 429.
   std::chrono::nanoseconds elapsed{};                   ///< In the backend.
   std::optional<std::chrono::milliseconds> retry_in{};  ///< Set when another attempt follows.
+  std::string_view limit_key{};                         ///< Whose call: the user token, say, which is personal data.
+  std::span<const header> headers{};                    ///< Of the answer; empty: there was none.
 };
 
 /// On whose behalf a handle calls.
 struct identity {
   nango::headers headers{};  ///< Sent with each call; as call_options::headers and X-User-Account, and none empty.
   std::string limit_key{};   ///< What the limiter counts by; empty: not limited.
+};
+
+/// What differs between two APIs: the API of 2022 (API basics), which is the default, or that of hosted::options. The
+/// functions are called by many threads at once; `path` is as it was asked for, without a leading slash.
+struct dialect {
+  /// What an answer means. Its errors and responses carry the answer's headers, its errors the body as well.
+  result<response> (*parse)(http_response) = &parse_envelope;
+  /// The member of an answer that for_each reads a list from; empty: the whole answer is the list.
+  std::string_view list_member = "result";
+  /// True for an answer that the API passed on from another API: a 429 of that one holds nobody, and send() returns it
+  /// as it came. Null: there are none.
+  bool (*is_upstream)(std::string_view path, const http_response& answer) = nullptr;
+  /// How long the limiter is to hold the key after this answer. Asked of each answer that is not is_upstream, successes
+  /// too; null or nothing: not at all.
+  std::optional<std::chrono::milliseconds> (*hold_for)(std::string_view path, const http_response& answer) = nullptr;
 };
 
 /// What a client is made of. Checked when the client is made: what makes no sense is invalid_argument. Times are more
@@ -703,7 +734,7 @@ struct client_options {
   std::string ca_file{};                  ///< PEM, instead of the system's authorities; empty: the system's.
   std::string proxy{};                    ///< "http://[user:pass@]host:port", for an https:// base URL; empty: none.
   bool allow_plaintext_loopback = false;  ///< http:// to 127.0.0.0/8, ::1 and localhost only.
-  result<response> (*parse)(http_response) = &parse_envelope;  ///< What an answer means; for many threads at once.
+  nango::dialect dialect{};               ///< Which API answers; hosted::options sets it.
   /// Called after each attempt on the calling thread, outside every lock; many threads may be in it at once. What it
   /// throws ends the call.
   std::function<void(const attempt&)> on_attempt{};
@@ -714,7 +745,11 @@ struct call_options {
   nango::headers headers{};                            ///< Extra ones; the client's own are invalid_argument.
   std::optional<std::chrono::milliseconds> timeout{};  ///< Instead of client_options::timeout. More than 0.
   cancel_token cancel{};                               ///< Ends the call within 100 ms.
-  bool (*is_answer)(const http_response&) = nullptr;   ///< send() only: true for a 429 that is not the API's own.
+  std::optional<retry_policy> retry{};                 ///< Instead of client_options::retry.
+  /// Tries this call again as a PUT is, whatever its method: for a request that carries an Idempotency-Key, say. No
+  /// header is looked at: if the server does not know the request again, it may act on it twice.
+  bool idempotent = false;
+  std::optional<std::string> list_member{};  ///< for_each only: instead of dialect::list_member.
 };
 
 /// A JSON body, whose numbers are finite. Text is not accepted, since it would be sent as a JSON string: say
@@ -736,8 +771,8 @@ concept made_from_options =
 ///
 /// A path is relative to the base URL, with or without a slash in front; what has to be percent-encoded is. A whole
 /// URL, a `?` or `#`, control characters, and an empty, `.` or `..` segment are invalid_argument. The error of a call
-/// may be any errc. Calls throw only what your own code throws: on_attempt, parse, a backend or a limiter of yours, and
-/// a from_json of yours where that is no std::exception.
+/// may be any errc. Calls throw only what your own code throws: on_attempt, a dialect, a backend or a limiter of yours,
+/// and a from_json of yours where that is no std::exception.
 template <http_backend Backend, rate_limiter Limiter = sliding_window> class basic_client {
   using core = detail::client_core<Backend, Limiter>;
 
@@ -790,25 +825,25 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   /// Value = void ignores it.
   template <class Value = json>
   result<Value> get(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
-    return core_->template decode<Value>(request("GET", path, parameters, options));
+    return core_->template decode<Value>("GET", path, request("GET", path, parameters, options));
   }
   template <class Value = json>
   result<Value> del(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
-    return core_->template decode<Value>(request("DELETE", path, parameters, options));
+    return core_->template decode<Value>("DELETE", path, request("DELETE", path, parameters, options));
   }
   /// @}
   /// @{ The same with POST, PUT or PATCH and a JSON body; `{}` is null, as nlohmann/json reads it.
   template <class Value = json, json_body Body = json>
   result<Value> post(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template decode<Value>(request_json("POST", path, body, {}, options));
+    return core_->template decode<Value>("POST", path, request_json("POST", path, body, {}, options));
   }
   template <class Value = json, json_body Body = json>
   result<Value> put(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template decode<Value>(request_json("PUT", path, body, {}, options));
+    return core_->template decode<Value>("PUT", path, request_json("PUT", path, body, {}, options));
   }
   template <class Value = json, json_body Body = json>
   result<Value> patch(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template decode<Value>(request_json("PATCH", path, body, {}, options));
+    return core_->template decode<Value>("PATCH", path, request_json("PATCH", path, body, {}, options));
   }
   /// @}
 
@@ -825,7 +860,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   }
 
   /// The answer as it came, whatever its status, for bodies that are not JSON. Any method but CONNECT. A 429 is
-  /// rate_limited, held and retried, unless call_options::is_answer says that it is somebody else's.
+  /// rate_limited, held and retried, unless dialect::is_upstream says that it is somebody else's.
   result<http_response> send(std::string_view method, std::string_view path, const query& parameters = {},
                              std::string_view body = {}, std::string_view content_type = "application/json",
                              const call_options& options = {}) const {
@@ -1179,7 +1214,11 @@ inline std::string one_line(std::string text) {
 inline std::string describe(const error& e) {
   std::string line(e.code == errc::api_error && !e.type.empty() ? std::string_view(e.type) : to_string(e.code));
   if (e.http_status != 0) line += " (HTTP " + std::to_string(e.http_status) + ")";
-  return one_line(line + ": " + e.message);
+  line += ": " + e.message;
+  if (!e.request.empty()) {
+    line += " [" + e.request + (e.attempts > 1 ? ", " + std::to_string(e.attempts) + " attempts]" : "]");
+  }
+  return one_line(std::move(line));
 }
 
 // Throws an exception made of `from`, or aborts with exceptions off.
@@ -1252,7 +1291,7 @@ class error_category final : public std::error_category {
   }
 };
 
-inline constexpr std::size_t kept_body_bytes = 4096;
+inline constexpr std::size_t kept_body_bytes = 16'384;
 
 // Keeps secrets out of errors, also where a server's answer repeats them.
 class secrets {
@@ -1276,10 +1315,38 @@ class secrets {
   }
   void scrub(error& e) const {
     if (e.body.size() + 3 >= kept_body_bytes) e.body.resize(e.body.size() - cut_part(e.body));
-    for (auto* text : {&e.type, &e.message, &e.body}) scrub(*text);
+    for (auto* text : {&e.type, &e.message, &e.body, &e.request}) scrub(*text);
+    scrub(e.headers);
+  }
+  // What has no secret in it is given back as it is, the rest as `copy` of it without them.
+  std::string_view scrubbed(std::string_view text, std::string& copy) const {
+    if (!are_in(text)) return text;
+    scrub(copy = text);
+    return copy;
+  }
+  std::span<const header> scrubbed(std::span<const header> fields, headers& copy) const {
+    for (const auto& field : fields) {
+      if (!are_in(field.name) && !are_in(field.value)) continue;
+      copy.assign(fields.begin(), fields.end());
+      scrub(copy);
+      return copy;
+    }
+    return fields;
   }
 
  private:
+  bool are_in(std::string_view text) const noexcept {
+    for (const auto& secret : secrets_) {
+      if (!secret.empty() && text.find(secret) != std::string_view::npos) return true;
+    }
+    return false;
+  }
+  void scrub(headers& fields) const {
+    for (auto& field : fields) {
+      scrub(field.name);
+      scrub(field.value);
+    }
+  }
   // How much of a secret there is where a text that was cut ends within one; 0 where it ends with a whole one.
   std::size_t cut_part(std::string_view text) const {
     std::size_t part = 0, whole = 0;
@@ -1935,16 +2002,20 @@ inline std::optional<std::chrono::seconds> parse_seconds(std::string_view list) 
   return std::chrono::seconds(*largest);
 }
 
+// When an answer was sent: by its Date, else now by the system's clock.
+inline std::chrono::sys_seconds time_of(const http_response& answer) {
+  const auto* sent = find_header(answer.headers, "Date");
+  const auto date = sent != nullptr ? parse_http_date(*sent) : std::nullopt;
+  return date ? *date : std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+}
+
 // A value of Retry-After: seconds or a date, at most a year. Nothing for what is neither.
 inline std::optional<std::chrono::seconds> wait_asked_for(const std::string& value, const http_response& answer) {
   if (const auto number = parse_seconds(value)) return number;
   const auto date = parse_http_date(value);
   if (!date) return std::nullopt;
-  const auto* sent = find_header(answer.headers, "Date");
-  const auto here = sent != nullptr ? parse_http_date(*sent) : std::nullopt;
-  const auto reference = here.value_or(std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()));
   const auto most = std::chrono::floor<std::chrono::seconds>(a_year);
-  return std::clamp<std::chrono::seconds>(*date - reference, std::chrono::seconds(0), most);
+  return std::clamp<std::chrono::seconds>(*date - time_of(answer), std::chrono::seconds(0), most);
 }
 inline std::optional<milliseconds> retry_after(const http_response& answer) {
   std::optional<milliseconds> longest;
@@ -1973,17 +2044,21 @@ inline bool acted_upon(errc code) noexcept {
 }
 
 // Ends with a whole character where the body is UTF-8.
-inline std::string first_bytes(std::string body) {
-  if (body.size() <= kept_body_bytes) return body;
+inline std::string first_bytes(std::string_view body) {
+  if (body.size() <= kept_body_bytes) return std::string(body);
   const auto goes_on = [&](std::size_t at) { return (static_cast<unsigned char>(body[at]) & 0xc0) == 0x80; };
   auto end = kept_body_bytes;
   while (end + 3 > kept_body_bytes && goes_on(end)) --end;
-  body.resize(goes_on(end) ? kept_body_bytes : end);
-  return body;
+  return std::string(body.substr(0, goes_on(end) ? kept_body_bytes : end));
+}
+// What an error keeps of the answer that it is about.
+inline void keep_answer(error& e, const http_response& answer) {
+  e.headers = answer.headers;
+  e.body = first_bytes(answer.body);
 }
 
 // What an answer means that has no envelope.
-inline error without_envelope(int status, std::string body) {
+inline error without_envelope(int status, const std::string& body) {
   error e{.code = errc::unexpected_status, .message = "the answer is no envelope"};
   if (is_success(status)) {
     e.code = errc::malformed_response;
@@ -1999,7 +2074,6 @@ inline error without_envelope(int status, std::string body) {
     e.code = errc::auth_error;
     e.message = "the API key or the user token was refused";
   }
-  e.body = first_bytes(std::move(body));
   return e;
 }
 
@@ -2018,6 +2092,12 @@ inline bool is_worth_another(const error& e) noexcept {
     case errc::unexpected_status: return is_worth_another(e.http_status);
     default: return e.http_status == 408;  // the server closed a connection that it took for idle (RFC 9110)
   }
+}
+
+inline std::string problem_of(const retry_policy& policy) {
+  if (policy.max_attempts < 1) return "retry.max_attempts must be at least 1, which is no retries";
+  if (policy.base_delay.count() >= 0 && policy.max_delay.count() >= 0) return {};
+  return "retry.base_delay and retry.max_delay must not be negative";
 }
 
 // --- Client ---------------------------------------------------------------------------------------------------------
@@ -2075,13 +2155,10 @@ inline result<endpoint> checked_base(const client_options& options) {
   if (options.timeout.count() <= 0) return bad("timeout must be more than 0");
   if (options.attempt_timeout.count() < 0) return bad("attempt_timeout must not be negative (0: what is left)");
   if (options.connect_timeout.count() <= 0) return bad("connect_timeout must be more than 0");
-  if (options.retry.max_attempts < 1) return bad("retry.max_attempts must be at least 1, which is no retries");
-  if (options.retry.base_delay.count() < 0 || options.retry.max_delay.count() < 0) {
-    return bad("retry.base_delay and retry.max_delay must not be negative");
-  }
+  if (const auto problem = problem_of(options.retry); !problem.empty()) return bad(problem);
   if (const auto problem = problem_of(options.rate); !problem.empty()) return bad(problem);
   if (options.max_response_bytes == 0) return bad("max_response_bytes must be at least 1");
-  if (options.parse == nullptr) return bad("parse is null; leave it out for parse_envelope");
+  if (options.dialect.parse == nullptr) return bad("dialect.parse is null; leave it out for parse_envelope");
   auto base = parse_endpoint(options.base_url, options.allow_plaintext_loopback);
   if (!base) return base;
   const auto proxy = parse_proxy(options.proxy);
@@ -2154,6 +2231,9 @@ inline result<prepared> prepare(const handle& who, const endpoint& base, std::st
   if (!who.refused.empty()) return refuse(who.refused);
   if (auto problem = problem_of_method(method); !problem.empty()) return refuse(std::move(problem));
   if (options.timeout && options.timeout->count() <= 0) return refuse("call_options::timeout must be more than 0");
+  if (const auto problem = options.retry ? problem_of(*options.retry) : std::string(); !problem.empty()) {
+    return refuse("call_options::" + problem);
+  }
   for (const auto& field : options.headers) {
     if (auto problem = problem_of_header(field, false); !problem.empty()) return refuse(std::move(problem));
   }
@@ -2234,6 +2314,9 @@ inline error without_turn(error stopped, error so_far) {
   return stopped;
 }
 
+// Without the one leading slash that a path may have.
+inline std::string_view relative(std::string_view path) noexcept { return path.substr(path.starts_with('/') ? 1 : 0); }
+
 // What the copies and handles of a client share, and the way of a call.
 template <class Backend, class Limiter> class client_core {
   using clock = typename Limiter::clock;
@@ -2281,130 +2364,176 @@ template <class Backend, class Limiter> class client_core {
 
   result<response> request(const handle& who, std::string_view method, std::string_view path, const query& parameters,
                            std::string_view body, const call_options& options) {
-    if (method == "HEAD") return refuse("a HEAD answer has no body to read; use send(\"HEAD\", ...)");
-    const auto call = prepare(who, base_, method, path, parameters, body, "application/json", options);
-    if (!call) return finished(call.error());
-    return run<response>(who, *call, options, options_.parse);
+    return leave(method, path, [&]() -> result<response> {
+      if (method == "HEAD") return refuse("a HEAD answer has no body to read; use send(\"HEAD\", ...)");
+      const auto call = prepare(who, base_, method, path, parameters, body, "application/json", options);
+      return call ? run<response>(who, *call, options) : call.error();
+    });
   }
   template <class Body>
   result<response> request_json(const handle& who, std::string_view method, std::string_view path,
                                 const query& parameters, const Body& body, const call_options& options) {
     const auto text = dump(body);
-    if (!text) return finished(text.error());
-    return request(who, method, path, parameters, *text, options);
+    if (text) return request(who, method, path, parameters, *text, options);
+    return leave(method, path, [&]() -> result<response> { return text.error(); });
   }
   result<http_response> send(const handle& who, std::string_view method, std::string_view path, const query& parameters,
                              std::string_view body, std::string_view content_type, const call_options& options) {
-    const auto call = prepare(who, base_, method, path, parameters, body, content_type, options);
-    if (!call) return finished(call.error());
-    return run<http_response>(who, *call, options, [&](http_response answer) -> result<http_response> {
-      if (answer.status != 429 || (options.is_answer != nullptr && options.is_answer(answer))) return answer;
-      auto read = options_.parse(answer);  // in its own dialect, unless that takes a 429 for something else
-      const bool is_limit = !read && read.error().code == errc::rate_limited;
-      return is_limit ? std::move(read).error() : parse_envelope(std::move(answer)).error();
+    return leave(method, path, [&]() -> result<http_response> {
+      const auto call = prepare(who, base_, method, path, parameters, body, content_type, options);
+      return call ? run<http_response>(who, *call, options) : call.error();
     });
   }
 
-  template <class Value> result<Value> decode(result<response> answer) const {
+  // The result as a Value. `read(json&, std::optional<Value>&)` says what does not fit, if anything.
+  template <class Value, class Read>
+  result<Value> decode(std::string_view method, std::string_view path, result<response> answer,
+                       const Read& read) const {
     if (!answer) return std::move(answer).error();
-    if constexpr (std::is_void_v<Value>) {
-      return {};
-    } else if constexpr (std::same_as<Value, json>) {
-      return std::move(answer->result);
-    } else {
+    return leave(method, path, [&]() -> result<Value> {
       std::optional<Value> value;
-      const auto failure = get_into(value, answer->result);
-      if (failure.empty()) return *std::move(value);
-      return finished({.code = errc::decode_error,
-                       .http_status = answer->http_status,
-                       .message = "the result is not of the type asked for: " + failure,
-                       .attempts = answer->attempts});
+      auto problem = read(answer->result, value);
+      if (problem.empty()) return *std::move(value);
+      return error{.code = errc::decode_error,
+                   .http_status = answer->http_status,
+                   .message = std::move(problem),
+                   .attempts = answer->attempts,
+                   .headers = std::move(answer->headers)};
+    });
+  }
+  template <class Value>
+  result<Value> decode(std::string_view method, std::string_view path, result<response> answer) const {
+    if constexpr (std::is_void_v<Value>) {
+      return answer ? result<void>() : std::move(answer).error();
+    } else if constexpr (std::same_as<Value, json>) {
+      return answer ? result<json>(std::move(answer->result)) : std::move(answer).error();
+    } else {
+      return decode<Value>(method, path, std::move(answer), [](const json& from, std::optional<Value>& value) {
+        auto failure = get_into(value, from);
+        return failure.empty() ? failure : "the result is not of the type asked for: " + failure;
+      });
     }
   }
 
  private:
+  // The door by which each error leaves: it says whose it is, in lines, and has no secrets.
+  template <class Fn> auto leave(std::string_view method, std::string_view path, const Fn& outcome_of) const {
+    auto outcome = outcome_of();
+    if (!outcome) {
+      auto& e = outcome.error();
+      e.request = one_line(std::string(method) + ' ' + std::string(relative(path.substr(0, path.find_first_of("?#")))));
+      e.type = one_line(std::move(e.type));
+      e.message = e.message.empty() ? to_string(e.code) : one_line(std::move(e.message));
+      hidden_.scrub(e);
+    }
+    return outcome;
+  }
+
+  // One attempt of a call.
+  struct one_attempt {
+    attempt seen{};
+    std::optional<permit> turn{};  // none where nothing is limited
+    bool limited = false;          // it met a 429 of the API's own
+  };
+
   // The loop of a call. `so_far` sums up the attempts before the one at hand.
-  template <class Answer, class Interpret>
-  result<Answer> run(const handle& who, const prepared& call, const call_options& options, const Interpret& interpret) {
+  template <class Answer> result<Answer> run(const handle& who, const prepared& call, const call_options& options) {
     auto next = clock::now();  // when the next attempt may go
     const auto deadline = after(next, options.timeout.value_or(options_.timeout));
     error so_far{.may_have_executed = false};
     for (int number = 1;; ++number) {
-      attempt seen{.method = call.method, .path = call.path, .number = number};
-      std::optional<permit> turn;  // none where nothing is limited
-      if (auto taken = take_turn(who, next, deadline, options.cancel, turn, seen); !taken) {
-        return finished(without_turn(std::move(taken).error(), std::move(so_far)));
+      one_attempt at{.seen = {.method = call.method, .path = call.path, .number = number, .limit_key = who.limit_key}};
+      if (auto taken = take_turn(who, next, deadline, options.cancel, at); !taken) {
+        return without_turn(std::move(taken).error(), std::move(so_far));
       }
-      auto outcome = attempt_once<Answer>(call, options, deadline, turn, interpret, seen);
-      bool in_line = false;  // a call that met a 429 waits in the limiter's line, before those that come later
-      if (!outcome) {
-        const bool limited = seen.http_status == 429 && outcome.error().code == errc::rate_limited;
-        if (limited && !outcome.error().retry_after) outcome.error().retry_after = round_up(limited_span());
-        outcome.error().attempts = number;
-        outcome.error().may_have_executed |= so_far.may_have_executed;
-        so_far = std::move(outcome.error());
-        seen.outcome = so_far.code;
-        const auto delay = next_delay(so_far, call.method, number, options_.retry, next_jitter());
-        const auto now = clock::now();
-        if (delay && after(now, *delay) < deadline) seen.retry_in = delay;
-        next = after(now, seen.retry_in.value_or(so_far.retry_after.value_or(milliseconds(0))));
-        in_line = limited && !who.limit_key.empty();
-        if (in_line) limiter_.hold(who.limit_key, next);  // for everyone, not just for this call
+      auto outcome = attempt_once<Answer>(who, call, options, deadline, at);
+      if (outcome) {
+        at.seen.headers = outcome->headers;
+        observe(at.seen);
+        return outcome;
       }
-      observe(seen);
-      if (outcome) return outcome;
-      if (!seen.retry_in) return finished(std::move(so_far));
+      outcome.error().may_have_executed |= so_far.may_have_executed;
+      so_far = std::move(outcome).error();
+      next = plan_retry(call, options, deadline, so_far, at.seen);
+      const bool in_line = at.limited && !who.limit_key.empty();  // it waits there, before those that come later
+      if (in_line) limiter_.hold(who.limit_key, next);            // for everyone, not just for this call
+      observe(at.seen);
+      if (!at.seen.retry_in) return so_far;
       if (!in_line && !sleep_until<clock>(next, options.cancel)) {
-        return finished(without_turn(unsent(errc::canceled, "canceled before another attempt"), std::move(so_far)));
+        return without_turn(unsent(errc::canceled, "canceled before another attempt"), std::move(so_far));
       }
     }
+  }
+
+  // Decides about another attempt, which `seen` then tells, and when it may go.
+  time_point plan_retry(const prepared& call, const call_options& options, time_point deadline, error& failed,
+                        attempt& seen) {
+    failed.attempts = seen.number;
+    seen.outcome = failed.code;
+    seen.headers = failed.headers;
+    const auto now = clock::now();
+    const auto delay = next_delay(failed, options.idempotent ? "PUT" : call.method, seen.number,
+                                  options.retry ? *options.retry : options_.retry, next_jitter());
+    if (delay && after(now, *delay) < deadline) seen.retry_in = delay;
+    return after(now, seen.retry_in.value_or(failed.retry_after.value_or(milliseconds(0))));
   }
 
   // Takes a permit and waits until `earliest`. A limiter that gives one earlier, because it does not hold or not for
   // so long, gets it back.
   result<void> take_turn(const handle& who, time_point earliest, time_point deadline, const cancel_token& cancel,
-                         std::optional<permit>& turn, attempt& seen) {
+                         one_attempt& at) {
     if (cancel.canceled()) return unsent(errc::canceled, "canceled before it was sent");
     if (who.limit_key.empty()) return {};
     for (const auto asked = clock::now();;) {
       auto given = limiter_.acquire(who.limit_key, deadline, cancel);
       const auto now = clock::now();
-      seen.waited = now - asked;
+      at.seen.waited = now - asked;
       if (!given) return std::move(given).error();
-      turn.emplace(*std::move(given));
+      at.turn.emplace(*std::move(given));
       if (now >= earliest && now < deadline) return {};
-      turn->answered();
-      turn.reset();
+      at.turn->answered();
+      at.turn.reset();
       if (now >= deadline) return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
       if (!sleep_until<clock>(earliest, cancel)) return unsent(errc::canceled, "canceled before another attempt");
     }
   }
 
   // Sends once and reads the answer. The permit ends here, before anybody hears of the outcome.
-  template <class Answer, class Interpret>
-  result<Answer> attempt_once(const prepared& call, const call_options& options, time_point deadline,
-                              std::optional<permit>& turn, const Interpret& interpret, attempt& seen) {
+  template <class Answer>
+  result<Answer> attempt_once(const handle& who, const prepared& call, const call_options& options, time_point deadline,
+                              one_attempt& at) {
     const auto began = clock::now();
     if (options_.attempt_timeout.count() > 0) deadline = (std::min)(deadline, after(began, options_.attempt_timeout));
     const auto most = options_.max_response_bytes;
     auto sent = backend_.send({call.method, call.url, call.headers(), call.body, deadline, most, options.cancel});
-    seen.elapsed = clock::now() - began;
-    if (turn && server_is_done(sent)) turn->answered();
-    turn.reset();
-    if (!sent) {
-      seen.http_status = sent.error().http_status;
-      return std::move(sent).error();
+    at.seen.elapsed = clock::now() - began;
+    at.seen.http_status = sent ? sent->status : sent.error().http_status;
+    const bool upstream = sent && is_upstream(call, *sent);
+    if (sent && !upstream) hold_for(who, call, *sent);
+    if (at.turn && server_is_done(sent)) at.turn->answered();
+    at.turn.reset();
+    if (!sent) return std::move(sent).error();
+    auto outcome = read<Answer>(*std::move(sent), upstream);
+    if (outcome) {
+      if constexpr (std::same_as<Answer, response>) outcome->attempts = at.seen.number;
+      return outcome;
     }
-    seen.http_status = sent->status;
-    if (sent->body.size() > most) return too_large(sent->status, most);
-    auto outcome = interpret(*std::move(sent));
-    if (!outcome && outcome.error().http_status == 0) outcome.error().http_status = seen.http_status;
-    if constexpr (std::same_as<Answer, response>) {
-      if (outcome) outcome->attempts = seen.number;
-    }
+    auto& e = outcome.error();
+    if (e.http_status == 0) e.http_status = at.seen.http_status;
+    at.limited = at.seen.http_status == 429 && e.code == errc::rate_limited && !upstream;
+    if (at.limited && !e.retry_after) e.retry_after = round_up(limited_span());
     return outcome;
   }
 
+  bool is_upstream(const prepared& call, const http_response& answer) const {
+    return options_.dialect.is_upstream != nullptr && options_.dialect.is_upstream(relative(call.path), answer);
+  }
+  // As long as the dialect says after an answer.
+  void hold_for(const handle& who, const prepared& call, const http_response& answer) {
+    if (options_.dialect.hold_for == nullptr || who.limit_key.empty()) return;
+    const auto rest = options_.dialect.hold_for(relative(call.path), answer);
+    if (rest) limiter_.hold(who.limit_key, after(clock::now(), *rest));
+  }
   // How long a 429 holds that names no time.
   nanoseconds limited_span() {
     if constexpr (requires { limiter_.rate().per; }) {
@@ -2414,20 +2543,43 @@ template <class Backend, class Limiter> class client_core {
     }
   }
 
-  void observe(attempt seen) const {
-    if (!options_.on_attempt) return;
-    std::string path(seen.path);
-    hidden_.scrub(path);
-    seen.path = path;
-    options_.on_attempt(seen);
+  // What an answer means: to request() by its dialect; to send() it is what it is, but for a 429.
+  template <class Answer> result<Answer> read(http_response answer, bool upstream) const {
+    if (answer.body.size() > options_.max_response_bytes) {
+      auto e = too_large(answer.status, options_.max_response_bytes);
+      keep_answer(e, answer);
+      return e;
+    }
+    if constexpr (std::same_as<Answer, response>) {
+      return interpret(std::move(answer));
+    } else {
+      if (answer.status != 429 || upstream) return answer;
+      auto meaning = interpret(answer);  // in its own dialect, unless that takes a 429 for something else
+      const bool is_limit = !meaning && meaning.error().code == errc::rate_limited;
+      return is_limit ? std::move(meaning).error() : parse_envelope(std::move(answer)).error();
+    }
   }
 
-  // An error on its way out: one line, and no secrets.
-  error finished(error e) const {
-    e.type = one_line(std::move(e.type));
-    e.message = e.message.empty() ? to_string(e.code) : one_line(std::move(e.message));
-    hidden_.scrub(e);
-    return e;
+  // By the dialect. What a parse function of a program's own leaves out of the error of an error answer is added.
+  result<response> interpret(http_response answer) const {
+    if (is_success(answer.status)) return options_.dialect.parse(std::move(answer));
+    error kept;
+    keep_answer(kept, answer);
+    auto outcome = options_.dialect.parse(std::move(answer));
+    if (!outcome && outcome.error().body.empty()) outcome.error().body = std::move(kept.body);
+    if (!outcome && outcome.error().headers.empty()) outcome.error().headers = std::move(kept.headers);
+    return outcome;
+  }
+
+  // The observer hears of no secret either. Copies what it is told only where there is one.
+  void observe(attempt seen) const {
+    if (!options_.on_attempt) return;
+    std::string path, key;
+    nango::headers fields;
+    seen.path = hidden_.scrubbed(seen.path, path);
+    seen.limit_key = hidden_.scrubbed(seen.limit_key, key);
+    seen.headers = hidden_.scrubbed(seen.headers, fields);
+    options_.on_attempt(seen);
   }
 
   // By its create() if it has one, else by its constructor.
@@ -3559,11 +3711,28 @@ inline errc errc_of_status(int status, bool explained) noexcept {
   return status >= 500 ? errc::processing_error : errc::api_error;
 }
 
-// Of a 429: it is the API's behind the proxy.
-inline bool is_upstream_answer(const http_response& answer) {
+// True if the proxy passed this answer on from the connected API: a 429 is the service's own only with its code.
+inline bool is_proxied(std::string_view path, const http_response& answer) {
+  if (!path.starts_with("proxy/")) return false;
+  if (answer.status != 429) return true;
   auto body = parse_json(answer.body);
   error e;
   return !read_explanation(body, e) || e.type != "too_many_request";
+}
+
+// The rest of the window that this answer has spent. Nothing for paths under proxy/, where an upstream's headers of
+// the same names stand in place of the service's own.
+inline std::optional<milliseconds> rest_of_window(std::string_view path, const http_response& answer) {
+  const auto* left = find_header(answer.headers, "X-RateLimit-Remaining");
+  const auto* field = find_header(answer.headers, "X-RateLimit-Reset");
+  if (left == nullptr || *left != "0" || field == nullptr || path.starts_with("proxy/")) return std::nullopt;
+  const auto reset = parse_number(*field);
+  if (!reset) return std::nullopt;
+  constexpr std::int64_t most = 365 * 24 * 60 * 60;
+  const auto now = time_of(answer).time_since_epoch().count();
+  const auto seconds = static_cast<std::int64_t>((std::min)(*reset, std::uint64_t{1} << 62)) - now;
+  if (seconds < 0) return std::nullopt;
+  return std::chrono::seconds((std::min)(seconds, most) + 1);  // the service rounds the reset down
 }
 
 inline result<query> query_of(std::string_view model, const hosted::record_query& which) {
@@ -3643,6 +3812,7 @@ inline std::error_code make_error_code(errc code) noexcept {
   return {static_cast<int>(code), category};
 }
 
+inline std::ostream& operator<<(std::ostream& out, errc code) { return out << to_string(code); }
 inline std::ostream& operator<<(std::ostream& out, const error& e) { return out << detail::describe(e); }
 
 inline exception::exception(nango::error e)
@@ -3706,7 +3876,7 @@ inline result<response> parse_envelope(http_response answer) {
   auto* type = said != nullptr && *said == "error" ? detail::find_text(envelope, "error_type") : nullptr;
   const bool explained = type != nullptr;
   auto e = explained ? detail::said_by_api(std::move(*type), detail::find_text(envelope, "error_msg"))
-                     : detail::without_envelope(status, ok ? std::string() : std::move(answer.body));
+                     : detail::without_envelope(status, answer.body);
   if (ok) e = {.code = errc::malformed_response, .message = "the envelope says ok, the status does not"};
   if (status == 429) {
     e.code = errc::rate_limited;
@@ -3715,6 +3885,7 @@ inline result<response> parse_envelope(http_response answer) {
   e.http_status = status;
   e.retry_after = detail::retry_after(answer);
   e.may_have_executed = detail::acted_upon(e.code);
+  detail::keep_answer(e, answer);
   return e;
 }
 
@@ -3840,7 +4011,8 @@ inline client_options options(std::string api_key, rate plan) {
   made.api_key = std::move(api_key);
   made.timeout = detail::round_up((std::min)(plan.per, most)) + std::chrono::seconds(30);
   made.rate = plan;
-  made.parse = &parse_bare;
+  made.dialect = {
+      .parse = &parse_bare, .list_member = "", .is_upstream = &detail::is_proxied, .hold_for = &detail::rest_of_window};
   return made;
 }
 
@@ -3859,12 +4031,12 @@ inline result<response> parse_bare(http_response answer) {
       e.message = detail::is_web_page(answer.body) ? "the answer is a web page; is the path right?"
                                                    : "the answer is no JSON; " + detail::problem_of_json(answer.body);
     }
-    e.body = detail::first_bytes(std::move(answer.body));
   }
   e.message = e.message.empty() ? to_string(e.code) : detail::one_line(std::move(e.message));
   e.retry_after = detail::retry_after(answer);
   if (status == 429 && e.retry_after) *e.retry_after += std::chrono::seconds(1);  // the service rounds it down
   e.may_have_executed = detail::acted_upon(e.code);
+  detail::keep_answer(e, answer);
   return e;
 }
 
@@ -3920,9 +4092,7 @@ result<http_response> proxy(const basic_client<Backend, Limiter>& connection, st
                             std::string_view path, const query& parameters, std::string_view body,
                             std::string_view content_type, const call_options& options) {
   if (path.starts_with('/')) path.remove_prefix(1);
-  auto own = options;
-  own.is_answer = &detail::is_upstream_answer;
-  return connection.send(method, "proxy/" + std::string(path), parameters, body, content_type, own);
+  return connection.send(method, "proxy/" + std::string(path), parameters, body, content_type, options);
 }
 
 #ifdef NANGO_DETAIL_HTTPLIB

@@ -280,13 +280,14 @@ TEST_CASE("send holds for a 429 of the API's own, tries again, and gives rate_li
   CHECK(manual_clock::elapsed() == 5s);
 }
 
-TEST_CASE("is_answer makes a 429 of somebody else's an answer of send, which holds nothing and is not tried again") {
+TEST_CASE("a 429 of another API is an answer of send, which holds nothing and is not tried again") {
   fixture f;
+  f.options.dialect.is_upstream = [](std::string_view path, const http_response& answer) {
+    return path == "passed/on" && answer.body != "slow down";
+  };
   const auto rolf = f.client().user("rolf");
-  const nango::call_options options{
-      .is_answer = [](const http_response& answer) { return answer.body != "slow down"; }};
   f.backend.answer(429, "upstream", {{"Retry-After", "60"}}).ok();
-  const auto got = rolf.send("GET", "x", {}, {}, "", options);
+  const auto got = rolf.send("GET", "/passed/on");
   REQUIRE(got);
   CHECK(got->status == 429);
   CHECK(got->body == "upstream");
@@ -295,16 +296,32 @@ TEST_CASE("is_answer makes a 429 of somebody else's an answer of send, which hol
   CHECK(rolf.get("x"));
   CHECK(manual_clock::elapsed() == 0s);
   too_many(f.backend, "3").answer(200, "");
-  CHECK(rolf.send("GET", "x", {}, {}, "", options));  // false: the API's own
+  CHECK(rolf.send("GET", "passed/on"));  // false: the API's own
   CHECK(manual_clock::elapsed() == 3s);
 }
 
-TEST_CASE("is_answer is for send alone") {
+TEST_CASE("a call that reads its answer tries again after another API's 429, by its word, and holds nobody else") {
   fixture f;
-  f.options.retry.max_attempts = 1;
-  too_many(f.backend, "3");
-  const nango::call_options options{.is_answer = [](const http_response&) { return true; }};
-  CHECK(failure(f.client().get("x", {}, options)).code == errc::rate_limited);
+  f.options.dialect.is_upstream = [](std::string_view, const http_response&) { return true; };
+  const auto rolf = f.client().user("rolf");
+  f.backend.answer(429, "", {{"Retry-After", "3"}})
+      .then([&](const http_request&) -> nango::result<http_response> {
+        CHECK(manual_clock::elapsed() == 3s);
+        return http_response{.status = 429};
+      })
+      .ok();
+  f.options.retry.base_delay = 0ms;
+  CHECK(rolf.get("x"));
+  CHECK(manual_clock::elapsed() < 4s);  // a 429 that names no time: the usual backoff
+
+  fixture one;
+  one.options.dialect.is_upstream = f.options.dialect.is_upstream;
+  one.options.retry.max_attempts = 1;
+  too_many(one.backend, "60").ok();
+  const auto api = one.client().user("rolf");
+  CHECK(failure(api.get("x")).retry_after == 60s);
+  CHECK(api.get("x"));
+  CHECK(manual_clock::elapsed() == 0s);
 }
 
 TEST_CASE("a slot counts from the answer on, or longer where none came") {
@@ -501,7 +518,7 @@ TEST_CASE("without a key the limiter is neither asked nor told of a 429") {
 
 TEST_CASE("what is no HTTP 429 holds nothing, whatever a parse function makes of it") {
   recorded f;
-  f.options.parse = [](http_response) -> nango::result<nango::response> {
+  f.options.dialect.parse = [](http_response) -> nango::result<nango::response> {
     return nango::error{.code = errc::rate_limited, .message = "a quota"};
   };
   f.backend.answer(403, "");
@@ -510,11 +527,36 @@ TEST_CASE("what is no HTTP 429 holds nothing, whatever a parse function makes of
 
 TEST_CASE("a 429 that a parse function takes for something else holds nothing") {
   recorded f;
-  f.options.parse = [](http_response) -> nango::result<nango::response> {
+  f.options.dialect.parse = [](http_response) -> nango::result<nango::response> {
     return nango::error{.code = errc::api_error, .message = "a plan's limit"};
   };
   too_many(f.backend, "7");
   CHECK(f.of_get() == events{"acquire rolf", "answered", "end", "observed"});
+}
+
+TEST_CASE("hold_for holds the key after any answer that is the API's own, before its permit is back") {
+  recorded f;
+  f.options.dialect.is_upstream = [](std::string_view path, const http_response&) { return path == "other"; };
+  f.options.dialect.hold_for = [](std::string_view path,
+                                  const http_response& answer) -> std::optional<std::chrono::milliseconds> {
+    if (path == "spent") return 7s;
+    return answer.status == 500 ? std::optional<std::chrono::milliseconds>(9s) : std::nullopt;
+  };
+  f.options.retry.max_attempts = 1;
+  f.backend.ok().ok().answer(500, "").ok();
+  const auto rolf = f.recorded_api().user("rolf");
+  CHECK(rolf.get("/spent"));
+  CHECK(f.limiter.log->events == events{"acquire rolf", "hold rolf", "answered", "end", "observed"});
+  f.limiter.log->events.clear();
+  CHECK(rolf.get("x"));
+  CHECK(f.limiter.log->events == events{"acquire rolf", "answered", "end", "observed"});
+  f.limiter.log->events.clear();
+  CHECK_FALSE(rolf.send("GET", "x").value().status == 200);
+  CHECK(f.limiter.log->events == events{"acquire rolf", "hold rolf", "answered", "end", "observed"});
+  CHECK(f.limiter.log->holds == std::vector{manual_clock::now() + 7s, manual_clock::now() + 9s});
+  f.limiter.log->events.clear();
+  CHECK(rolf.get("other"));
+  CHECK(f.limiter.log->events == events{"acquire rolf", "answered", "end", "observed"});
 }
 
 TEST_CASE("the limiter gets the deadline of the call for each attempt") {

@@ -122,7 +122,7 @@ TEST_CASE("what is not said is as it is documented") {
   CHECK(options.rate.requests == 100);
   CHECK(options.rate.per == std::chrono::seconds(1));
   CHECK(options.rate.linger == std::chrono::seconds(5));
-  CHECK((options.parse == &nango::parse_envelope));
+  CHECK((options.dialect.parse == &nango::parse_envelope));
   CHECK(nango::attempt().http_status == 0);
   CHECK_FALSE(nango::attempt().outcome);
 }
@@ -149,7 +149,7 @@ TEST_CASE("options that make no sense are refused by create and by exception, an
       {"a negative base delay", "retry", [](client_options& o) { o.retry.base_delay = -1ms; }},
       {"a negative greatest delay", "retry", [](client_options& o) { o.retry.max_delay = -1ms; }},
       {"no bytes for an answer", "max_response_bytes", [](client_options& o) { o.max_response_bytes = 0; }},
-      {"no parse function", "parse", [](client_options& o) { o.parse = nullptr; }},
+      {"no parse function", "dialect.parse", [](client_options& o) { o.dialect.parse = nullptr; }},
   };
   for (const auto& row : table) {
     CAPTURE(row.what);

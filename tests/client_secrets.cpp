@@ -119,13 +119,13 @@ TEST_CASE("no part is left of a secret that contains another") {
   CHECK_FALSE(contains(e.body, "zzz"));
   CHECK(e.body.ends_with("]"));
 
-  const std::string before(4096 - key.size() - 2, '.');  // the longer one is cut behind the shorter one
+  const std::string before(16'384 - key.size() - 2, '.');  // the longer one is cut behind the shorter one
   const auto cut = silent(f.answering(502, before + key + "-zzz").get("x"));
   CHECK(cut.body == before);
 }
 
 TEST_CASE("a secret that the kept bytes of a body end within leaves no part of it, wherever it is cut") {
-  constexpr std::size_t kept = 4096;
+  constexpr std::size_t kept = 16'384;
   fixture f;
   for (const auto& secret : secrets) {
     CAPTURE(secret);
@@ -146,8 +146,8 @@ TEST_CASE("a secret that is cut within a character leaves no part of it") {
   fixture f(options);
   for (std::size_t cut = 1; cut < options.api_key.size(); ++cut) {
     CAPTURE(cut);
-    const auto e = f.answering(502, std::string(4096 - cut, 'z') + options.api_key + "zz").get("x").error();
-    CHECK(e.body == std::string(4096 - cut, 'z'));
+    const auto e = f.answering(502, std::string(16'384 - cut, 'z') + options.api_key + "zz").get("x").error();
+    CHECK(e.body == std::string(16'384 - cut, 'z'));
   }
 }
 
@@ -155,12 +155,12 @@ TEST_CASE("a whole secret at the cut is masked, also where it ends as another be
   auto options = options_with_secrets();
   options.proxy = "http://user:9abcdefgh@proxy.example.com:3128";  // begins as the key ends
   fixture f(options);
-  const auto e = f.answering(502, std::string(4096 - key.size(), 'z') + key + "zz").get("x").error();
-  CHECK(e.body == std::string(4096 - key.size(), 'z') + "***");
+  const auto e = f.answering(502, std::string(16'384 - key.size(), 'z') + key + "zz").get("x").error();
+  CHECK(e.body == std::string(16'384 - key.size(), 'z') + "***");
 }
 
 TEST_CASE("whole secrets before the cut do not keep a cut one") {
-  constexpr std::size_t kept = 4096;
+  constexpr std::size_t kept = 16'384;
   fixture f;
   for (const auto& whole : secrets) {
     for (const auto& secret : secrets) {
@@ -184,7 +184,7 @@ TEST_CASE("a body that was not cut keeps its end") {
 
 TEST_CASE("a key that is longer than what is kept of a body leaves nothing") {
   auto options = options_with_secrets();
-  options.api_key = std::string(5000, 'k');
+  options.api_key = std::string(20'000, 'k');
   fixture f(options);
   CHECK(f.answering(502, options.api_key).get("x").error().body.empty());
   CHECK(f.answering(502, "z" + options.api_key).get("x").error().body == "z");
@@ -205,7 +205,7 @@ TEST_CASE("a backend that puts a secret into its error is not quoted on it") {
 
 TEST_CASE("a parse function of the user's own that quotes a secret does not bring it out") {
   auto options = options_with_secrets();
-  options.parse = [](http_response answer) -> nango::result<nango::response> {
+  options.dialect.parse = [](http_response answer) -> nango::result<nango::response> {
     return nango::error{.code = errc::api_error, .type = answer.body, .message = answer.body, .body = answer.body};
   };
   fixture f(options);
@@ -278,7 +278,7 @@ TEST_CASE("a secret of fewer than 8 characters is not searched for in what a ser
   const std::string said = "an example of a contact";
   CHECK(f.answering(400, envelope("PARAMS_ERROR", said)).get("x").error().message == said);
   CHECK(f.answering(502, said).get("x").error().body == said);
-  const std::string cut = std::string(4096 - 3, 'z') + "exa";
+  const std::string cut = std::string(16'384 - 3, 'z') + "exa";
   CHECK(f.answering(502, cut).get("x").error().body == cut);
 }
 

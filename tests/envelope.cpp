@@ -237,7 +237,7 @@ TEST_CASE("an error envelope is what its type says, and the status is kept as it
       const auto e = failure(status, error_body(type), code);
       CHECK(e.type == type);
       CHECK(e.message == "it is so");
-      CHECK(e.body.empty());
+      CHECK(e.body == error_body(type));
       CHECK_FALSE(e.retry_after);
     }
   };
@@ -253,7 +253,7 @@ TEST_CASE("an error envelope of another type is an api_error that keeps the type
       const auto e = failure(status, error_body(type), errc::api_error);
       CHECK(e.type == type);
       CHECK(e.message == "it is so");
-      CHECK(e.body.empty());
+      CHECK(e.body == error_body(type));
     }
   }
 }
@@ -323,7 +323,7 @@ TEST_CASE("a status that is not 20x with an ok envelope is a malformed_response"
                            R"({"status":"ok","error_type":"PARAMS_ERROR","error_msg":"m"})"}) {
     for (const int status : others) {
       const auto e = failure(status, body, errc::malformed_response);
-      CHECK(e.body.empty());  // it was an envelope
+      CHECK(e.body == body);
       CHECK(e.type.empty());
     }
     failure(401, body, errc::malformed_response);
@@ -344,17 +344,32 @@ TEST_CASE("a 20x without an envelope is a malformed_response that keeps the body
   for (const char* body : untyped_errors) check_malformed(body);
 }
 
-TEST_CASE("an error keeps the first 4 KiB of a body that was no envelope") {
-  const std::string start = "<html>" + std::string(4088, 'x') + "ab";
-  REQUIRE(start.size() == 4096);
+TEST_CASE("an error keeps the first 16 KiB of the body, whatever it was") {
+  const std::string start = "<html>" + std::string(16'376, 'x') + "ab";
+  REQUIRE(start.size() == 16'384);
   for (const auto& [status, code] : {std::pair{200, errc::malformed_response},
                                      {502, errc::unexpected_status},
                                      {401, errc::auth_error},
                                      {429, errc::rate_limited}}) {
-    CHECK(failure(status, start.substr(0, 4095), code).body == start.substr(0, 4095));
+    CHECK(failure(status, start.substr(0, 16'383), code).body == start.substr(0, 16'383));
     CHECK(failure(status, start, code).body == start);
     CHECK(failure(status, start + 'c', code).body == start);
     CHECK(failure(status, start + std::string(100'000, 'y'), code).body == start);
+  }
+  const auto envelope = error_body("AUTH_ERROR", std::string(20'000, 'x'));
+  CHECK(failure(401, envelope, errc::auth_error).body == envelope.substr(0, 16'384));
+}
+
+TEST_CASE("an error keeps the headers of its answer") {
+  for (const auto& [status, body] : {std::pair<int, std::string>{200, "no envelope"},
+                                     {400, error_body("PARAMS_ERROR")},
+                                     {429, ""},
+                                     {500, R"({"status":"ok"})"}}) {
+    const auto e = parse(status, body, {{"X-Request-Id", "r-1"}, {"Set-Cookie", "a"}, {"Set-Cookie", "b"}}).error();
+    REQUIRE(e.headers.size() == 3);
+    CHECK(e.headers[0].name == "X-Request-Id");
+    CHECK(e.headers[0].value == "r-1");
+    CHECK(e.headers[2].value == "b");
   }
 }
 
@@ -365,14 +380,14 @@ TEST_CASE("what is kept of a body does not end within a UTF-8 character") {
     for (std::size_t before = 0; before <= size; ++before) {
       CAPTURE(character);
       CAPTURE(before);
-      const auto start = std::string(4096 - before, 'x');
+      const auto start = std::string(16'384 - before, 'x');
       const auto body = failure(502, start + character + "and more", errc::unexpected_status).body;
       CHECK(body == start + (before == size ? character : ""));
       CHECK_NOTHROW(static_cast<void>(json(body).dump()));
     }
   }
   // What is no UTF-8 is kept as it came.
-  CHECK(failure(502, std::string(5000, '\xA9'), errc::unexpected_status).body == std::string(4096, '\xA9'));
+  CHECK(failure(502, std::string(20'000, '\xA9'), errc::unexpected_status).body == std::string(16'384, '\xA9'));
 }
 
 // ---- Texts that are nearly JSON ------------------------------------------------------------------------------------
@@ -514,24 +529,22 @@ TEST_CASE("a 429 is rate_limited, with the words of an error envelope where ther
     const auto e = failure(429, error_body(type, "slow down"), errc::rate_limited);
     CHECK(e.type == type);
     CHECK(e.message == "slow down");
-    CHECK(e.body.empty());
+    CHECK(e.body == error_body(type, "slow down"));
   }
   failure(429, R"({"status":"error","error_type":"X"})", errc::rate_limited);  // with a message made here
 }
 
 TEST_CASE("a 429 is rate_limited, whatever its body") {
-  const auto check_limited = [](const std::string& body, const std::string& kept) {
+  const auto check_limited = [](const std::string& body) {
     const auto e = failure(429, body, errc::rate_limited);
     CHECK(e.type.empty());
     CHECK(e.message.find("too many") != std::string::npos);
-    CHECK(e.body == kept);
+    CHECK(e.body == body);
   };
-  for (const auto& body : not_json()) check_limited(body, body);
-  for (const char* body : no_envelopes) check_limited(body, body);
-  for (const char* body : untyped_errors) check_limited(body, body);
-  for (const char* body : {R"({"status":"ok"})", R"({"status":"ok","result":1})"}) {
-    check_limited(body, "");  // it was an envelope
-  }
+  for (const auto& body : not_json()) check_limited(body);
+  for (const char* body : no_envelopes) check_limited(body);
+  for (const char* body : untyped_errors) check_limited(body);
+  for (const char* body : {R"({"status":"ok"})", R"({"status":"ok","result":1})"}) check_limited(body);
 }
 
 // ---- Retry-After ---------------------------------------------------------------------------------------------------
