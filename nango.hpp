@@ -44,6 +44,7 @@
 #include <limits>              // arithmetic that does not overflow
 #include <memory>              // what handles share
 #include <mutex>               // the limiter's and the backend's state
+#include <new>                 // out of memory
 #include <optional>            // what may be missing
 #include <ostream>             // error is printable
 #include <span>                // http_request::headers
@@ -58,6 +59,11 @@
 
 #include <nlohmann/json.hpp>  // every result is JSON
 
+#ifndef _WIN32
+#include <pthread.h>  // a child of fork() gets a state of its own
+#include <unistd.h>   // close, the process's id
+#endif
+
 // NANGO_DETAIL_HTTPLIB: the default backend can be compiled. Its declarations are there in any case, so that what is
 // missing is one error, and not a hundred more.
 #ifndef NANGO_NO_HTTPLIB
@@ -69,21 +75,20 @@
 link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
 #else
 #define NANGO_DETAIL_HTTPLIB
-#include <errno.h>           // was a read interrupted?
-#include <fcntl.h>           // a descriptor's duplicate that is not inherited
-#include <httplib.h>         // the transport
+#include <errno.h>           // why a system call failed
+#include <fcntl.h>           // sockets that do not block
+#include <httplib.h>         // the codec
+#include <netdb.h>           // names become addresses
+#include <netinet/in.h>      // IPPROTO_TCP
+#include <netinet/tcp.h>     // is the peer still there?
+#include <openssl/bio.h>     // TLS over our socket
 #include <openssl/crypto.h>  // webhooks are compared in constant time
 #include <openssl/err.h>     // the thread's error queue is left clean
 #include <openssl/hmac.h>    // webhooks are signed
-#include <openssl/ssl.h>     // host pinning, the handshake's progress
+#include <openssl/ssl.h>     // TLS, host pinning
 #include <openssl/x509v3.h>  // host flags
-#include <poll.h>            // has an idle connection something to say?
-#include <signal.h>          // SIGPIPE is kept away
-#include <sys/socket.h>      // shutdown, a proxy's CONNECT
-#include <unistd.h>          // close
-
-#include <list>    // the connections
-#include <thread>  // the watchdog
+#include <poll.h>            // the one way to wait
+#include <sys/socket.h>      // sockets
 #endif
 #endif
 
@@ -884,25 +889,30 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 // --------------------------------------------------------------------------------------------------------------------
 
 #ifndef NANGO_NO_HTTPLIB
-/// cpp-httplib (0.11.4 as Debian 12 packages it, or upstream's header, 0.53.1) made safe:
+/// cpp-httplib, any release from 0.11.4 (Debian 12) to today's (0.53.1), as the HTTP codec over connections of our own:
 ///
 /// - Certificates and host names are always verified (SAN only, TLS 1.2 at least, no renegotiation); nothing turns
-///   that off.
-/// - `send` ends by the request's deadline or cancellation in every phase but the name lookup, which cannot be
-///   interrupted.
-/// - One connection for each request in flight, reused last in, first out; 64 idle ones at most, for 50 s at most.
-/// - Nothing is sent twice, redirects are not followed, SIGPIPE never reaches the program.
+///   that off. An address is not sent as SNI.
+/// - `send` ends by the request's deadline, and within 100 ms of cancellation, in every phase but the name lookup,
+///   which cannot be interrupted. No thread is started, and no signal is touched: SIGPIPE is never raised.
+/// - The request on the wire is the URL, the headers and the body byte for byte, with Host, Accept-Encoding and
+///   Content-Length. It is written once. Redirects are not followed.
+/// - An answer that comes while the body is being written ends the writing, and is the outcome.
+/// - A head is at most 64 KiB and 1,000 headers, a line of it as long as that; so are trailers, which are dropped.
+///   Interim answers are skipped. An answer whose head or framing is unsound is malformed_response.
+/// - The addresses of a name share connect_timeout: each has a head start of 250 ms before the next (RFC 8305).
+/// - A connection whose peer is gone (a NAT that forgot it, a machine that slept) is connection_failed after 5 to 15 s,
+///   on Linux; elsewhere the deadline ends the call.
+/// - One connection and one descriptor for each request in flight. Idle ones are reused last in, first out, for 50 s at
+///   most, or less where the server's Keep-Alive says so, and none for longer than 10 minutes. The next call closes
+///   those that are too old.
+/// - A child of fork() makes connections of its own and leaves the parent's alone.
 /// - With CPPHTTPLIB_ZLIB_SUPPORT, which has to be the same in the whole program, answers are asked for in gzip and
 ///   handed on decompressed, without the headers Content-Encoding and Content-Length; a stream that is truncated or
-///   corrupt is malformed_response. A call that has an Accept-Encoding of its own gets its answer as it came.
-/// - malformed_response is also: a head over 16 KiB (from 24 KiB on always), a header over 8 KiB, more than 100 headers
-///   (0.53.1), the trailer of a chunked body (0.11.4), an interim answer other than a bare 100.
+///   corrupt is malformed_response. A call that has an Accept-Encoding of its own gets its answer as it came, and so
+///   does one whose answer is an error that cannot be decoded.
 ///
-/// Not to be mended from outside: for each byte of a status line httplib takes some 300 bytes of stack, so that up to
-/// 24 KiB of it need a stack of 8 MiB. On threads with less, define CPPHTTPLIB_MAX_LINE_LENGTH for the whole program
-/// (0.53.1), or talk to servers that you trust (0.11.4). 0.11.4 also percent-decodes the values of received headers,
-/// and skips header lines that end in a bare LF. Over plain TCP, which is for loopback only, nothing tells an answer
-/// that broke off from a malformed one, or bounds the head.
+/// Not to be called by destructors of static objects: httplib has static objects of its own, which may be gone by then.
 ///
 /// Copies share their connections. Linux is tested, other POSIX systems by best effort; on Windows bring a backend of
 /// your own.
@@ -917,6 +927,10 @@ class httplib_backend {
   /// Errors: connection_failed, tls_failed, timed_out, canceled, response_too_large, malformed_response;
   /// invalid_argument for a URL that is not below the base URL's host. Throws nothing but std::bad_alloc.
   result<http_response> send(const http_request& request);
+
+  /// Closes the connections that are idle now: before a machine sleeps, a process is traced, a worker rests. Requests
+  /// in flight go on. A backend is a handle: keep a copy of the one that you hand to a client.
+  void close_idle();
 
  private:
   explicit httplib_backend(std::shared_ptr<detail::httplib_pool> pool) : pool_(std::move(pool)) {}
@@ -1237,6 +1251,8 @@ template <class Fn> std::string caught(const Fn& f) {
 #ifdef NANGO_DETAIL_EXCEPTIONS
   try {
     f();
+  } catch (const std::bad_alloc&) {
+    throw;  // out of memory is reported as nothing else
   } catch (const std::exception& e) {
     return *e.what() != '\0' ? e.what() : "an exception without words";
   }
@@ -1391,6 +1407,41 @@ template <class Clock> bool sleep_until(time_point t, const cancel_token& cancel
   }
   return !cancel.canceled();
 }
+
+// --- Processes ------------------------------------------------------------------------------------------------------
+
+// Tells this process from those that it was forked from: fork() changes it in the child. (The process's id would be a
+// system call for each call.)
+inline std::atomic<std::uint64_t> process_number = 0;
+inline void watch_forks() noexcept {
+#ifndef _WIN32
+  [[maybe_unused]] static const int watched = ::pthread_atfork(nullptr, nullptr, [] {
+    const auto forks = (process_number.load(std::memory_order_relaxed) >> 32) + 1;
+    process_number.store((forks << 32) | static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
+  });
+#endif
+}
+
+// A Value of this process's own. In a child of fork(), Value::for_child() makes another at the first use. The inherited
+// one is never destroyed there: a thread that the child has not may have held its lock.
+template <class Value> class per_process {
+ public:
+  explicit per_process(std::unique_ptr<Value> first) : value_(first.release()) { watch_forks(); }
+  ~per_process() { delete &get(); }
+  per_process(const per_process&) = delete;
+  per_process& operator=(const per_process&) = delete;
+  Value& get() const {
+    auto* found = value_.load(std::memory_order_acquire);
+    if (found->process != process_number.load(std::memory_order_relaxed)) {
+      auto own = found->for_child();
+      if (value_.compare_exchange_strong(found, own.get())) found = own.release();  // else another thread was faster
+    }
+    return *found;
+  }
+
+ private:
+  mutable std::atomic<Value*> value_;
+};
 
 // --- Rate limiter ---------------------------------------------------------------------------------------------------
 
@@ -2603,6 +2654,7 @@ template <class Backend, class Limiter> class client_core {
 
   double next_jitter() noexcept {  // in [0, 1): splitmix64
     auto z = jitter_.fetch_add(0x9e3779b97f4a7c15U, std::memory_order_relaxed);
+    z += process_number.load(std::memory_order_relaxed) * 0xd1342543de82ef95U;  // children of fork() go apart
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
     return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1.0p-53;
@@ -2619,743 +2671,1072 @@ template <class Backend, class Limiter> class client_core {
 #ifdef NANGO_DETAIL_HTTPLIB
 // --- Default backend ------------------------------------------------------------------------------------------------
 
-// While it lives, this thread gets no SIGPIPE (httplib and OpenSSL write without MSG_NOSIGNAL). The thread's mask and
-// what is pending are left as they were.
-class sigpipe_guard {
- public:
-  sigpipe_guard() noexcept {
-    sigemptyset(&sigpipe_);
-    sigaddset(&sigpipe_, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
-    was_pending_ = sigismember(&before_, SIGPIPE) == 1 && is_pending();  // what is not blocked does not stay pending
+// The oldest release of httplib that keeps the promises; its version is a string, which #if cannot compare.
+constexpr bool is_release_from(std::string_view version, std::array<std::uint64_t, 3> least) noexcept {
+  for (const auto due : least) {
+    std::uint64_t number = 0;
+    while (!version.empty() && version.front() >= '0' && version.front() <= '9') {
+      number = number * 10 + static_cast<std::uint64_t>(version.front() - '0');
+      version.remove_prefix(1);
+    }
+    if (number != due) return number > due;
+    if (!version.empty()) version.remove_prefix(1);
   }
-  ~sigpipe_guard() {
-    if (!was_pending_) take_pending();
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  sigpipe_guard(const sigpipe_guard&) = delete;
-  sigpipe_guard& operator=(const sigpipe_guard&) = delete;
+  return true;
+}
+static_assert(is_release_from(CPPHTTPLIB_VERSION, {0, 11, 4}),
+              "nango.hpp needs cpp-httplib 0.11.4 or later: take a newer httplib.h, or define NANGO_NO_HTTPLIB and "
+              "bring a backend of your own");
 
- private:
-  static bool is_pending() noexcept {
-    sigset_t pending;
-    return sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
-  }
-  void take_pending() noexcept {
-#ifdef __APPLE__
-    int taken = 0;
-    if (is_pending()) sigwait(&sigpipe_, &taken);  // there is no sigtimedwait
-#else
-    const timespec at_once{};
-    sigtimedwait(&sigpipe_, nullptr, &at_once);  // fails where none is pending
-#endif
-  }
-  bool was_pending_ = false;
-  sigset_t sigpipe_{}, before_{};
-};
+// Sockets: what differs between systems.
 
-// A descriptor of our own for httplib's socket, so that the watchdog never touches a number that was used again.
+// One descriptor, closed once.
 class socket_handle {
  public:
-  socket_handle() = default;
-  ~socket_handle() { reset(-1); }
-  socket_handle(const socket_handle&) = delete;
-  socket_handle& operator=(const socket_handle&) = delete;
-  void reset(int of) noexcept {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = of >= 0 ? ::fcntl(of, F_DUPFD_CLOEXEC, 0) : -1;
+  explicit socket_handle(socket_t socket = INVALID_SOCKET) noexcept : socket_(socket) {}
+  socket_handle(socket_handle&& other) noexcept : socket_(std::exchange(other.socket_, INVALID_SOCKET)) {}
+  socket_handle& operator=(socket_handle&& other) noexcept {
+    std::swap(socket_, other.socket_);
+    return *this;
   }
-  bool is_open() const noexcept { return fd_ >= 0; }
-  void shut_down() const noexcept {
-    if (fd_ >= 0) ::shutdown(fd_, SHUT_RDWR);
+  ~socket_handle() {
+    if (is_open()) ::close(socket_);
   }
-  bool has_news() const noexcept {  // bytes, an end of stream or an error wait to be read
-    pollfd entry{fd_, POLLIN, 0};
-    return fd_ < 0 || ::poll(&entry, 1, 0) != 0;
-  }
+  bool is_open() const noexcept { return socket_ != INVALID_SOCKET; }
+  socket_t get() const noexcept { return socket_; }
 
  private:
-  int fd_ = -1;
+  socket_t socket_;
 };
 
-// The differences between httplib 0.11.4 and 0.53.1, one function each.
-template <class Client>
-inline constexpr bool has_header_writer = requires(Client& client) { client.set_header_writer(nullptr); };  // 0.53.1
-template <class Client> SSL_CTX* tls_context(Client& client) {
-  if constexpr (requires { client.tls_context(); }) {
-    return static_cast<SSL_CTX*>(client.tls_context());  // 0.53.1: a void*
-  } else {
-    return client.ssl_context();  // 0.11.4
-  }
-}
-template <class Client> void send_target_as_it_is(Client& client) {
-  if constexpr (requires { client.set_path_encode(false); }) {
-    client.set_path_encode(false);  // 0.53.1
-  } else {
-    client.set_url_encode(false);  // 0.11.4
-  }
-}
-// OpenSSL verifies, as httplib_pool::secure() has it, with the pool's authorities; on_tls() lets nobody else pass.
-template <class Client> void leave_trust_to_openssl(Client& client) {
-  if constexpr (requires { client.enable_system_ca(false); }) {
-    client.enable_system_ca(false);  // 0.53.1 would load the system's for each client
-  } else {
-    // 0.11.4's own check would load the system's too and take the place of OpenSSL's; it accepts the CN where the SAN
-    // does not match, minds upper and lower case, and reads beyond an address of the certificate.
-    client.enable_server_certificate_verification(false);
-  }
+template <class Value> void set_option(socket_t socket, int level, int name, Value value) noexcept {
+  ::setsockopt(socket, level, name, &value, sizeof(value));
 }
 
-// One httplib client, which keeps one connection.
-struct connection {
-  enum class ending { none, deadline, canceled };
-
-  // The watchdog reads and writes these, under the pool's mutex.
-  socket_handle socket{};
-  time_point limit{};
-  cancel_token cancel{};
-  ending ended = ending::none;
-
-  // The sending thread's own; of TLS, as OpenSSL's hook tells.
-  httplib_pool* pool = nullptr;
-  time_point deadline{};
-  time_point idle_since{};
-  SSL* ssl = nullptr;
-  bool handshake_began = false;  // so TCP is connected
-  bool trusted = false;          // the handshake is done, with a trusted certificate for the host
-  bool peer_finished = false;    // it sent a close_notify: what came before is whole
-  bool lost = false;             // the socket's stream ended or failed
-  bool over = false;             // TLS ended: a close_notify or a fatal alert
-  std::size_t overhead = 0;      // bytes that came since httplib last handed something on
-  bool written = false;          // a byte of this request may have been sent, says httplib's header writer
-  long verdict = X509_V_OK;
-  std::string refusal{};  // why one of the two sides refused the handshake
-  int proxy_status = 0;   // what the proxy answered to tunnel_client's CONNECT
-
-  std::unique_ptr<httplib::ClientImpl> client{};  // last: destroyed before what its hooks use
-
-  time_point watch(time_point now) noexcept {  // returns when to look again
-    if (ended == ending::none && cancel.canceled()) ended = ending::canceled;
-    if (ended == ending::none && now >= limit) ended = ending::deadline;
-    if (ended == ending::none) return (std::min)(limit, next_look(now, cancel));
-    socket.shut_down();
-    return after(now, milliseconds(20));  // httplib may go on to the name's next address: that socket too
+// A socket that never blocks, is not inherited by other programs and raises no SIGPIPE. Not open: errno says why.
+inline socket_handle make_socket(int family) noexcept {
+#if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
+  socket_handle made(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+#else
+  socket_handle made(::socket(family, SOCK_STREAM, 0));
+  if (made.is_open()) {
+    ::fcntl(made.get(), F_SETFL, O_NONBLOCK);
+    ::fcntl(made.get(), F_SETFD, FD_CLOEXEC);
   }
-  // Nothing is unread, neither in the socket nor in what TLS has read already: the next bytes are the next answer.
-  bool reusable() const {
-    return client->is_socket_open() != 0 && !socket.has_news() && (ssl == nullptr || SSL_has_pending(ssl) == 0);
+#endif
+  if (!made.is_open()) return made;
+  set_option(made.get(), IPPROTO_TCP, TCP_NODELAY, 1);  // or a POST takes 40 ms more
+  set_option(made.get(), SOL_SOCKET, SO_KEEPALIVE, 1);  // probes show whether a silent peer is still there
+#if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+  set_option(made.get(), IPPROTO_TCP, TCP_KEEPIDLE, 5);  // seconds
+  set_option(made.get(), IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  set_option(made.get(), IPPROTO_TCP, TCP_KEEPCNT, 3);
+#endif
+#ifdef SO_NOSIGPIPE
+  set_option(made.get(), SOL_SOCKET, SO_NOSIGPIPE, 1);
+#endif
+  return made;
+}
+
+#ifdef MSG_NOSIGNAL
+inline constexpr int send_flags = MSG_NOSIGNAL;
+#else
+inline constexpr int send_flags = 0;
+#endif
+
+// True if nothing arrives from the peer's system any more: neither acknowledgements nor answers to probes. A peer that
+// is slow, or that does not read, still acknowledges. Only Linux tells.
+inline bool is_peer_gone([[maybe_unused]] socket_t socket, [[maybe_unused]] nanoseconds since_last_write) noexcept {
+#if defined(__linux__)
+  constexpr milliseconds patience(5'000);
+  tcp_info info{};
+  socklen_t size = sizeof(info);
+  if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
+  const bool is_unanswered = (info.tcpi_unacked > 0 && info.tcpi_retransmits > 0) || info.tcpi_probes >= 2;
+  return is_unanswered && milliseconds(info.tcpi_last_ack_recv) >= patience && since_last_write >= patience;
+#else
+  return false;
+#endif
+}
+
+using address_list = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
+
+// The addresses in the order of RFC 8305: the resolver's, with the two families by turns.
+inline std::vector<const addrinfo*> interleave(const addrinfo* list) {
+  std::vector<const addrinfo*> preferred, others, all;
+  for (const auto* each = list; each != nullptr; each = each->ai_next) {
+    (each->ai_family == list->ai_family ? preferred : others).push_back(each);
+  }
+  for (std::size_t i = 0; i < (std::max)(preferred.size(), others.size()); ++i) {
+    if (i < preferred.size()) all.push_back(preferred[i]);
+    if (i < others.size()) all.push_back(others[i]);
+  }
+  return all;
+}
+
+inline std::string describe_connect_failure(int code) {
+  switch (code) {
+    case ECONNREFUSED: return "connection refused";
+    case ENETUNREACH:
+    case EHOSTUNREACH: return "host or network unreachable";
+    case ETIMEDOUT: return "no answer";
+    case EMFILE:
+    case ENFILE: return "too many open files on this side";
+    case EADDRNOTAVAIL: return "no free port on this side";
+    default: return std::generic_category().message(code);
+  }
+}
+// A lookup needs descriptors too, and blames the name where there are none.
+inline std::string describe_lookup_failure(int code) {
+  if (!make_socket(AF_INET).is_open()) return describe_connect_failure(errno);
+  if (code == EAI_NONAME) return "the name is unknown";
+  return std::string("the name service failed: ") + ::gai_strerror(code);
+}
+
+// OpenSSL's error queue belongs to the thread: SSL_get_error would take what other code left there for its own.
+struct clean_error_queue {
+  clean_error_queue() noexcept { clear(); }
+  ~clean_error_queue() { clear(); }
+  clean_error_queue(const clean_error_queue&) = delete;
+  clean_error_queue& operator=(const clean_error_queue&) = delete;
+  static void clear() noexcept {
+    if (ERR_peek_error() != 0) ERR_clear_error();  // which visits all places of an empty queue too
   }
 };
 
-// 0.11.4's own CONNECT waits for itself for good if the answer closes the connection, and takes a refusal for a tunnel.
-// This one sends another in its place. (0.53.1's is sound, and its SSLClient final.)
-template <class Client> class tunnel_client : public Client {
+// Out of memory is reported as nothing else.
+template <class Pointer> Pointer allocated(Pointer made) {
+  if (made) return made;
+#ifdef NANGO_DETAIL_EXCEPTIONS
+  throw std::bad_alloc();
+#else
+  std::abort();
+#endif
+}
+
+// What is left of the bounds of a head or of trailers.
+struct head_budget {
+  std::size_t bytes = std::size_t{64} << 10;
+  std::size_t fields = 1000;
+};
+
+// The start of an answer.
+struct answer_head {
+  int status = 0;
+  bool is_http_1_0 = false;
+  nango::headers fields{};
+};
+
+// One connection: socket, tunnel, TLS, and each wait within the limits of the request at hand. It stays where it is
+// made, since OpenSSL points to it. Nothing is sent when it closes, so that a child of fork() may close it too.
+class connection {
  public:
-  tunnel_client(const endpoint& base, const proxy_address& proxy, connection& line)
-      : Client(base.host, base.port), proxy_(proxy), line_(line) {}
+  // Why nothing more is read or written.
+  enum class ending { none, closed, broken, peer_gone, deadline, canceled, too_large, malformed };
+
+  connection() = default;
+  ~connection() = default;
+  connection(const connection&) = delete;
+  connection& operator=(const connection&) = delete;
+
+  // The limits of the request that comes next.
+  void begin(const http_request& request) {
+    deadline_ = request.deadline;
+    cancel_ = request.cancel;
+    ended_ = ending::none;
+  }
+
+  // Connects, asks the proxy for a tunnel, shakes hands. Certainly no byte of a request was sent where it fails.
+  result<void> open(const endpoint& base, const proxy_address& proxy, milliseconds connect_timeout, SSL_CTX* tls) {
+    const auto deadline = std::exchange(deadline_, (std::min)(deadline_, after(steady_clock::now(), connect_timeout)));
+    auto opened = proxy.port == 0 ? connect(base.host, base.port) : tunnel(base, proxy);
+    const bool is_late = ended_ == ending::deadline && steady_clock::now() < deadline;
+    deadline_ = deadline;
+    if (is_late) {
+      return unsent(errc::connection_failed, "no connection to " + place_ +
+                                                 " within client_options::connect_timeout (" +
+                                                 std::to_string(connect_timeout.count()) + " ms)");
+    }
+    if (ended_ == ending::deadline) return unsent(errc::timed_out, "the deadline passed while connecting");
+    if (ended_ == ending::canceled) return unsent(errc::canceled, "canceled while connecting");
+    if (!opened || tls == nullptr) return opened;
+    return shake_hands(base, tls);
+  }
+
+  ending ended() const noexcept { return ended_; }
+  const std::string& problem() const noexcept { return problem_; }
+  // Ends the exchange because of what came; always false.
+  bool refuse(ending why, std::string problem = {}) {
+    if (ended_ != ending::none) return false;
+    ended_ = why;
+    problem_ = std::move(problem);
+    return false;
+  }
+  bool refuse(std::string problem) { return refuse(ending::malformed, std::move(problem)); }
+  // After a failed write: what the peer said before may still be there.
+  void go_on_reading() noexcept {
+    if (ended_ == ending::broken || ended_ == ending::closed) ended_ = ending::none;
+  }
+
+  // Bytes of all requests that the system took.
+  std::uint64_t sent() const noexcept { return sent_; }
+  bool has_input() const noexcept { return begin_ != end_; }
+  // True if the next byte that comes is the first of the next answer, as far as can be known.
+  bool is_quiet() noexcept {
+    char next = 0;
+    if (has_input() || (tls_ && SSL_has_pending(tls_.get()) == 1)) return false;
+    return ::recv(socket_.get(), &next, 1, MSG_PEEK) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+  }
+
+  // Writes some of the data. 0: not before the socket is ready; negative: it ended.
+  std::ptrdiff_t write_now(std::string_view data) {
+    if (is_over(steady_clock::now())) return -1;
+    if (!tls_) return of_socket(send_some(data.data(), data.size()), POLLOUT);
+    std::size_t done = 0;
+    const int written = SSL_write_ex(tls_.get(), data.data(), data.size(), &done);
+    return of_tls(written, done);
+  }
+  // Waits until the write goes on or something arrives; false: it ended.
+  bool wait_to_write() { return wait(static_cast<short>(wanted_ | POLLIN)); }
+  // Waits for input; false: it ended.
+  bool wait_to_read() { return has_input() || (tls_ && SSL_has_pending(tls_.get()) == 1) || wait(POLLIN); }
+
+  // Reads at least one byte, what is in the buffer first; 0 or less: it ended.
+  std::ptrdiff_t read(char* to, std::size_t size) {
+    if (!has_input()) return receive(to, size);
+    const auto got = (std::min)(size, end_ - begin_);
+    std::copy_n(buffer_.get() + begin_, got, to);
+    begin_ += got;
+    return static_cast<std::ptrdiff_t>(got);
+  }
+  // Puts what has arrived into the empty buffer, without waiting; false: it ended.
+  bool look() {
+    make_buffer();
+    const auto got = receive_now(buffer_.get(), buffer_size);
+    if (got > 0) end_ = static_cast<std::size_t>(got);
+    return got >= 0;
+  }
+  // True once so many bytes are there that they differ from `text` or begin with it.
+  bool begins_with(std::string_view text) {
+    std::size_t same = 0;
+    for (; same < text.size(); ++same) {
+      if (begin_ + same == end_ && !fill()) return false;
+      if (buffer_[begin_ + same] != text[same]) return false;
+    }
+    return true;
+  }
+  // A line of at most so many characters, without its CRLF; it lives until the next read.
+  bool read_line(std::string_view& line, std::size_t most) {
+    line_.clear();
+    for (bool is_whole = false; !is_whole;) {
+      if (!has_input() && !fill()) return false;
+      const std::string_view there(buffer_.get() + begin_, end_ - begin_);
+      const auto end = there.find('\n');
+      is_whole = end != std::string_view::npos;
+      line = there.substr(0, is_whole ? end + 1 : end);
+      begin_ += line.size();
+      if (line_.size() + line.size() > most + 2) return refuse("the answer has a line that is too long or unexpected");
+      if (!is_whole || !line_.empty()) line = line_.append(line);
+    }
+    if (!line.ends_with("\r\n")) return refuse("the answer has a line that ends in a bare LF");
+    line.remove_suffix(2);
+    return true;
+  }
+  bool read_head(answer_head& head, head_budget& left);
+  bool read_fields(nango::headers* fields, head_budget& left);
+
+  time_point idle_since{};
+  nanoseconds idle_limit{};
+  const time_point born = steady_clock::now();
 
  private:
-  bool create_and_connect_socket(typename Client::Socket& socket, httplib::Error& error) override {
-    this->set_proxy(proxy_.host, proxy_.port);
-    // NOLINTNEXTLINE(bugprone-parent-virtual-call): SSLClient's own is private, and adds is_valid()
-    const bool connected = this->is_valid() && Client::ClientImpl::create_and_connect_socket(socket, error);
-    this->set_proxy("", -1);  // or httplib sends its CONNECT too
-    line_.proxy_status = connected ? ask(socket.sock) : 0;
-    if (is_success(line_.proxy_status)) return true;
-    this->close_socket(socket);
+  static constexpr std::size_t buffer_size = std::size_t{16} << 10;
+
+  // --- waiting ---
+
+  // The request's limits were reached, or it ended before.
+  bool is_over(time_point now) noexcept {
+    if (ended_ == ending::none && cancel_.canceled()) ended_ = ending::canceled;
+    if (ended_ == ending::none && now >= deadline_) ended_ = ending::deadline;
+    return ended_ != ending::none;
+  }
+  // The one place that waits: until a socket is ready (true), `until` has come, or the request is over.
+  bool poll_until(std::span<pollfd> sockets, time_point until) noexcept {
+    for (;;) {
+      const auto now = steady_clock::now();
+      if (is_over(now) || now >= until) return false;
+      const auto wake = (std::min)({until, deadline_, next_look(now, cancel_), after(now, an_hour)});
+      const auto ready =
+          ::poll(sockets.data(), static_cast<nfds_t>(sockets.size()), static_cast<int>(round_up(wake - now).count()));
+      if (ready > 0) return true;
+      if (ready < 0 && errno != EINTR) return refuse(ending::broken);
+    }
+  }
+  bool wait(short events) noexcept {
+    for (;;) {
+      pollfd entry{socket_.get(), events, 0};
+      if (poll_until({&entry, 1}, after(steady_clock::now(), milliseconds(5'000)))) return true;
+      if (ended_ != ending::none) return false;
+      if (is_peer_gone(socket_.get(), steady_clock::now() - last_write_)) return refuse(ending::peer_gone);
+    }
+  }
+
+  // --- bytes ---
+
+  std::ptrdiff_t send_some(const char* data, std::size_t size) noexcept {
+    for (;;) {
+      const auto done = ::send(socket_.get(), data, size, send_flags);
+      if (done < 0 && errno == EINTR) continue;
+      if (done > 0) {
+        sent_ += static_cast<std::uint64_t>(done);
+        last_write_ = steady_clock::now();
+      }
+      return done;
+    }
+  }
+  std::ptrdiff_t receive_some(char* to, std::size_t size) noexcept {
+    for (;;) {
+      const auto done = ::recv(socket_.get(), to, size, 0);
+      if (done >= 0 || errno != EINTR) return done;
+    }
+  }
+  static bool must_wait() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
+
+  // What became of an operation: the bytes; 0: it has to wait, for `wanted_`; -1: it ended.
+  std::ptrdiff_t of_socket(std::ptrdiff_t done, short wanted) noexcept {
+    if (done > 0) return done;
+    wanted_ = wanted;
+    if (done < 0 && must_wait()) return 0;
+    refuse(done == 0 ? ending::closed : ending::broken);
+    return -1;
+  }
+  std::ptrdiff_t of_tls(int succeeded, std::size_t done) noexcept {
+    if (succeeded == 1) return static_cast<std::ptrdiff_t>(done);
+    const int code = SSL_get_error(tls_.get(), succeeded);
+    wanted_ = code == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN;
+    if (code == SSL_ERROR_WANT_READ || code == SSL_ERROR_WANT_WRITE) return 0;
+    refuse(code == SSL_ERROR_ZERO_RETURN ? ending::closed : ending::broken);
+    return -1;
+  }
+  std::ptrdiff_t receive_now(char* to, std::size_t size) noexcept {
+    if (!tls_) return of_socket(receive_some(to, size), POLLIN);
+    std::size_t done = 0;
+    const int read = SSL_read_ex(tls_.get(), to, size, &done);
+    return of_tls(read, done);
+  }
+  std::ptrdiff_t receive(char* to, std::size_t size) noexcept {
+    for (;;) {
+      if (is_over(steady_clock::now())) return -1;
+      const auto got = receive_now(to, size);
+      if (got != 0) return got;
+      if (!wait(wanted_)) return -1;
+    }
+  }
+  void make_buffer() {
+    if (!buffer_) buffer_.reset(new char[buffer_size]);
+    begin_ = end_ = 0;
+  }
+  // Receives behind what is there, which is less than a buffer.
+  bool fill() {
+    if (!has_input()) make_buffer();
+    if (end_ == buffer_size) {
+      std::copy(buffer_.get() + begin_, buffer_.get() + end_, buffer_.get());
+      end_ -= std::exchange(begin_, 0);
+    }
+    const auto got = receive(buffer_.get() + end_, buffer_size - end_);
+    if (got > 0) end_ += static_cast<std::size_t>(got);
+    return got > 0;
+  }
+
+  // --- connecting ---
+
+  result<void> cannot_connect(const std::string& why) const {
+    return unsent(errc::connection_failed, purpose_ + place_ + ": " + why);
+  }
+  result<void> connect(const std::string& host, int port) {
+    place_ = (is_one_of(':', host) ? '[' + host + ']' : host) + ':' + std::to_string(port);
+    addrinfo wanted{};
+    wanted.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    const int failure = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted, &found);
+    const address_list addresses(found, &::freeaddrinfo);
+    if (failure == EAI_MEMORY) allocated(static_cast<addrinfo*>(nullptr));
+    if (failure != 0) return cannot_connect(describe_lookup_failure(failure));
+    return race(interleave(addresses.get()));
+  }
+  // The first address that answers wins. Each has a head start of 250 ms before the next (RFC 8305), so that one that
+  // never answers takes no time from the others.
+  result<void> race(const std::vector<const addrinfo*>& addresses) {
+    std::vector<socket_handle> sockets;
+    std::vector<pollfd> waiting;  // for the sockets, in the same order
+    int failure = ETIMEDOUT;
+    for (auto next = addresses.begin(); next != addresses.end() || !sockets.empty();) {
+      if (next != addresses.end()) {
+        auto socket = make_socket((*next)->ai_family);
+        const bool began = socket.is_open() && (::connect(socket.get(), (*next)->ai_addr, (*next)->ai_addrlen) == 0 ||
+                                                errno == EINPROGRESS);
+        ++next;
+        if (!began) {
+          failure = errno;
+          continue;
+        }
+        waiting.push_back({socket.get(), POLLOUT, 0});
+        sockets.push_back(std::move(socket));
+      }
+      const auto until = next != addresses.end() ? after(steady_clock::now(), milliseconds(250)) : never;
+      if (!poll_until(waiting, until) && ended_ != ending::none) break;
+      if (take_winner(sockets, waiting, failure)) return {};
+    }
+    return cannot_connect(describe_connect_failure(failure));
+  }
+  // Drops the sockets that failed; true if one is connected.
+  bool take_winner(std::vector<socket_handle>& sockets, std::vector<pollfd>& waiting, int& failure) {
+    for (std::size_t i = sockets.size(); i-- > 0;) {
+      if (waiting[i].revents == 0) continue;
+      int code = 0;
+      socklen_t size = sizeof(code);
+      ::getsockopt(sockets[i].get(), SOL_SOCKET, SO_ERROR, &code, &size);
+      if (code == 0) {
+        socket_ = std::move(sockets[i]);
+        return true;
+      }
+      failure = code;
+      sockets.erase(sockets.begin() + static_cast<std::ptrdiff_t>(i));
+      waiting.erase(waiting.begin() + static_cast<std::ptrdiff_t>(i));
+    }
     return false;
   }
 
-  // The status of the final answer, or 0.
-  int ask(int fd) const {
-    const auto& target = this->host_and_port_;
-    std::string head = "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n";
-    const auto credentials = httplib::make_basic_authentication_header(proxy_.user, proxy_.password).second;
-    if (!proxy_.user.empty()) head += "Proxy-Authorization: " + credentials + "\r\n";
-    head += "\r\n";
-    if (::send(fd, head.data(), head.size(), 0) != static_cast<ssize_t>(head.size())) return 0;
-    int status = 100;
-    while (status >= 100 && status < 200) status = read_status(fd);
-    return status;
-  }
-  static int read_status(int fd) {
-    std::string head;
-    for (char byte = 0; !head.ends_with("\r\n\r\n");) {
-      const auto got = ::recv(fd, &byte, 1, 0);  // what comes after the head is the tunnel's
-      if (got < 0 && errno == EINTR) continue;
-      if (got <= 0 || head.size() == 16'384) return 0;
-      head += byte;
+  result<void> tunnel(const endpoint& base, const proxy_address& proxy) {
+    purpose_ = "no tunnel through the proxy ";
+    if (auto connected = connect(proxy.host, proxy.port); !connected) return connected;
+    const auto target =
+        (is_one_of(':', base.host) ? '[' + base.host + ']' : base.host) + ':' + std::to_string(base.port);
+    std::string asked = "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n";
+    if (!proxy.user.empty()) {
+      asked += "Proxy-Authorization: " + httplib::make_basic_authentication_header(proxy.user, proxy.password).second;
+      asked += "\r\n";
     }
-    if (!head.starts_with("HTTP/1.") || head[8] != ' ') return 0;
-    const auto status = parse_number(std::string_view(head).substr(9, head.find_first_of(" \r", 9) - 9)).value_or(0);
-    return status < 600 ? static_cast<int>(status) : 0;
+    asked += "\r\n";
+    for (std::string_view rest = asked; !rest.empty();) {
+      const auto done = write_now(rest);
+      if (done < 0 || (done == 0 && !wait(POLLOUT))) break;
+      rest.remove_prefix(static_cast<std::size_t>(done));
+    }
+    sent_ = 0;  // that was no request
+    answer_head head;
+    head_budget left;
+    bool is_read = ended_ == ending::none;
+    while (is_read && head.status < 200) is_read = read_head(head, left);
+    if (is_read && is_success(head.status)) return {};
+    const auto status = is_read && head.status < 600 ? " (HTTP " + std::to_string(head.status) + ")" : std::string();
+    return unsent(errc::connection_failed, purpose_ + place_ + status);
   }
 
-  const proxy_address& proxy_;
-  connection& line_;
+  // --- TLS ---
+
+  static int read_bio(BIO* bio, char* to, int size) {
+    BIO_clear_retry_flags(bio);
+    auto& self = *static_cast<connection*>(BIO_get_data(bio));
+    const auto got = self.receive_some(to, static_cast<std::size_t>(size));
+    if (got < 0 && must_wait()) BIO_set_retry_read(bio);
+    self.is_cut_ |= got == 0 || (got < 0 && !must_wait());
+    return static_cast<int>(got);
+  }
+  static int write_bio(BIO* bio, const char* data, int size) {
+    BIO_clear_retry_flags(bio);
+    auto& self = *static_cast<connection*>(BIO_get_data(bio));
+    const auto done = self.send_some(data, static_cast<std::size_t>(size));
+    if (done < 0 && must_wait()) BIO_set_retry_write(bio);
+    self.is_cut_ |= done < 0 && !must_wait();
+    return static_cast<int>(done);
+  }
+  static long control_bio(BIO* bio, int command, long, void*) {
+    if (command == BIO_CTRL_EOF) return static_cast<connection*>(BIO_get_data(bio))->is_cut_ ? 1 : 0;
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+  }
+
+ public:
+  // How OpenSSL reaches the socket. Never freed: a call may come after main() is over.
+  static const BIO_METHOD* bio_method() {
+    static BIO_METHOD* const method = [] {
+      auto* made = allocated(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "nango"));
+      BIO_meth_set_read(made, read_bio);
+      BIO_meth_set_write(made, write_bio);
+      BIO_meth_set_ctrl(made, control_bio);
+      BIO_meth_set_create(made, [](BIO* bio) {
+        BIO_set_init(bio, 1);
+        return 1;
+      });
+      return made;
+    }();
+    return method;
+  }
+
+ private:
+  result<void> shake_hands(const endpoint& base, SSL_CTX* context) {
+    tls_.reset(allocated(SSL_new(context)));
+    auto* bio = allocated(BIO_new(bio_method()));
+    BIO_set_data(bio, this);
+    SSL_set_bio(tls_.get(), bio, bio);
+    const char* name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(tls_.get()), 0);  // null: an address, which is no SNI
+    if (name != nullptr) {
+      SSL_ctrl(tls_.get(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(name));
+    }
+    std::ptrdiff_t done = 0;
+    while (done == 0 && !is_over(steady_clock::now())) {
+      done = of_tls(SSL_connect(tls_.get()), 1);
+      if (done == 0) wait(wanted_);
+    }
+    sent_ = 0;  // that was no request
+    return judge_handshake(base.host);
+  }
+  result<void> judge_handshake(const std::string& host) {
+    const auto refused = [&](const std::string& why) {
+      return unsent(errc::tls_failed, "the TLS handshake with " + host + " was refused: " + why);
+    };
+    if (const long verdict = SSL_get_verify_result(tls_.get()); verdict != X509_V_OK) {
+      const char* why = X509_verify_cert_error_string(verdict);
+      return unsent(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
+    }
+    if (ended_ == ending::deadline) return unsent(errc::timed_out, "the deadline passed while connecting");
+    if (ended_ == ending::canceled) return unsent(errc::canceled, "canceled while connecting");
+    if (ended_ != ending::none && (is_cut_ || ended_ != ending::broken)) {
+      return unsent(errc::connection_failed, "the connection to " + place_ + " broke in the TLS handshake");
+    }
+    if (ended_ != ending::none) {
+      const char* reason = ERR_reason_error_string(ERR_peek_error());
+      return refused(reason != nullptr ? reason : "unknown reason");
+    }
+    // A set-up of OpenSSL may permit a peer without a certificate, which is no untrusted one then.
+    if (SSL_get0_peer_certificate(tls_.get()) == nullptr) return refused("the peer shows no certificate");
+    return {};
+  }
+
+  socket_handle socket_{};
+  std::unique_ptr<SSL, decltype(&SSL_free)> tls_{nullptr, &SSL_free};
+  std::string purpose_ = "cannot connect to ", place_{};  // for messages: host and port that it connects to
+
+  time_point deadline_{};
+  cancel_token cancel_{};
+  ending ended_ = ending::none;
+  std::string problem_{};
+  bool is_cut_ = false;    // below TLS the stream ended
+  short wanted_ = POLLIN;  // what the last operation waits for
+  std::uint64_t sent_ = 0;
+  time_point last_write_{};
+
+  std::unique_ptr<char[]> buffer_{};  // plaintext that was read and not yet taken, from begin_ to end_
+  std::size_t begin_ = 0, end_ = 0;
+  std::string line_{};  // one that did not lie in the buffer as a whole
 };
 
-// Owned by the line.
-template <class Client> Client& make_tls_client(const endpoint& base, const proxy_address& proxy, connection& line) {
-  if constexpr (!std::is_final_v<Client>) {  // 0.11.4
-    if (proxy.port != 0) {
-      auto* client = new tunnel_client<Client>(base, proxy, line);
-      line.client.reset(client);
-      return *client;
+// A head's fields, or a trailer's, to their empty line. Dropped where there is no place for them.
+inline bool connection::read_fields(nango::headers* fields, head_budget& left) {
+  const auto is_unsound = [](char c) { return is_control(c) && c != '\t'; };
+  for (std::string_view line;;) {
+    if (!read_line(line, left.bytes)) return false;
+    if (line.empty()) return true;
+    if (left.fields-- == 0) return refuse("the answer has more than 1,000 headers");
+    left.bytes -= line.size();
+    const auto name = line.substr(0, line.find(':'));
+    if (name.size() == line.size() || !is_token(name)) return refuse("the answer has a malformed header");
+    auto value = line.substr(name.size() + 1);
+    while (!value.empty() && is_one_of(value.front(), " \t")) value.remove_prefix(1);
+    while (!value.empty() && is_one_of(value.back(), " \t")) value.remove_suffix(1);
+    for (const char c : value) {
+      if (is_unsound(c)) return refuse("the answer has a control character in a header");
     }
-  }
-  auto* client = new Client(base.host, base.port);
-  line.client.reset(client);
-  if (proxy.port != 0) client->set_proxy(proxy.host, proxy.port);
-  if (!proxy.user.empty()) client->set_proxy_basic_auth(proxy.user, proxy.password);
-  return *client;
-}
-
-// 0.53.1 sends a request again when the connection turns out closed, adds `Expect: 100-continue` to a body of 1 KiB
-// (unless there is an Expect already) and tells the proxy's credentials to the origin too. A header writer sees each
-// head: it lets the marked request through once, without the mark. 0.11.4 does none of the three.
-template <class Client> void send_once(Client& client, httplib::Headers& fields, connection& line) {
-  line.written = false;
-  if constexpr (has_header_writer<Client>) {
-    fields.emplace("Expect", "");
-    client.set_header_writer([&line](auto& stream, auto& head) -> ssize_t {
-      const bool is_request = head.count("Expect") != 0;  // else it is the CONNECT to a proxy
-      if (is_request && std::exchange(line.written, true)) {
-        line.socket.shut_down();  // or httplib waits for an answer
-        return -1;
-      }
-      std::string text;
-      for (const auto& [name, value] : head) {
-        if (is_request && (equal_names(name, "Expect") || equal_names(name, "Proxy-Authorization"))) continue;
-        text.append(name).append(": ").append(value).append("\r\n");
-      }
-      text += "\r\n";
-      return stream.write(text.data(), text.size());
-    });
+    if (fields != nullptr) fields->push_back({std::string(name), std::string(value)});
   }
 }
 
-// 0.11.4 takes whatever follows a chunk for the end of the body: look at it first, or at what of it is in this TLS
-// record. (Its plain connections read ahead.)
-template <class Client> bool is_chunk_closed(SSL* ssl) {
-  char next[] = "\r\n";
-  if constexpr (!has_header_writer<Client>) {
-    int got = ssl == nullptr ? 0 : -1;
-    while (got < 0) {  // again after a session ticket or a signal
-      got = SSL_peek(ssl, next, 2);
-      if (got < 0 && SSL_get_error(ssl, got) != SSL_ERROR_WANT_READ) break;  // so fails httplib
+inline bool connection::read_head(answer_head& head, head_budget& left) {
+  head = {};
+  std::string_view line;
+  if (!begins_with("HTTP/1.")) return refuse("the answer is no HTTP");
+  if (!read_line(line, left.bytes)) return false;
+  left.bytes -= line.size();
+  // HTTP/1.x, a space, three digits, and a reason after another space
+  const bool is_sound = line.size() >= 12 && is_digit(line[7]) && line[8] == ' ' &&
+                        each_is(line.substr(9, 3), is_digit) && (line.size() == 12 || line[12] == ' ') &&
+                        !is_one_of('\0', line);
+  if (!is_sound) return refuse("the answer has a malformed status line");
+  head.is_http_1_0 = line[7] == '0';
+  head.status = static_cast<int>(parse_number(line.substr(9, 3)).value_or(0));
+  return read_fields(&head.fields, left);
+}
+
+// What httplib asks of a stream aside from reading and writing. Each release asks for some of it, so none says
+// override.
+class codec_stream : public httplib::Stream {
+ public:
+  bool is_readable() const { return true; }
+  bool is_writable() const { return true; }    // up to 0.18
+  bool wait_readable() const { return true; }  // from 0.19 on
+  bool wait_writable() const { return true; }
+  time_t duration() const { return 0; }
+  void get_remote_ip_and_port(std::string&, int&) const {}
+  void get_local_ip_and_port(std::string&, int&) const {}
+  socket_t socket() const { return INVALID_SOCKET; }
+};
+
+// httplib as a codec: its client, with a stream of ours where its socket would be. An override turns a signature that a
+// release changes into a compile error, and never into a connection of httplib's own.
+template <class Client> class socketless_client : public Client {
+ public:
+  socketless_client() : Client("localhost", 80) {
+    if constexpr (requires(Client& client) { client.set_payload_max_length(std::size_t{}); }) {
+      this->set_payload_max_length((std::numeric_limits<std::size_t>::max)());  // 0.31 stops at 100 MB
     }
   }
-  return std::string_view(next) == "\r\n";
-}
+  // Writes a request to the stream, reads an answer from it, and hands on its body.
+  template <class Receive> bool exchange_over(httplib::Stream& stream, const Receive& receive) {
+    httplib::Request request;
+    request.method = "GET";
+    request.path = "/";
+    request.content_receiver = [&](const char* data, std::size_t size, auto...) { return receive({data, size}); };
+    httplib::Response response;
+    httplib::Error ignored{};
+    stream_ = &stream;
+    return this->send(request, response, ignored);
+  }
+
+ protected:
+  httplib::Stream* stream_ = nullptr;
+
+ private:
+  bool create_and_connect_socket(typename Client::Socket&, httplib::Error&) override { return true; }
+  void shutdown_ssl(typename Client::Socket&, bool) override {}
+};
+using stream_callback = std::function<bool(httplib::Stream&)>;
+template <class Client, bool has_start_time> class codec_client;
+template <class Client> class codec_client<Client, false> : public socketless_client<Client> {  // up to 0.18
+  bool process_socket(const typename Client::Socket&, stream_callback talk) override { return talk(*this->stream_); }
+};
+template <class Client> class codec_client<Client, true> : public socketless_client<Client> {
+  bool process_socket(const typename Client::Socket&, std::chrono::time_point<std::chrono::steady_clock>,
+                      stream_callback talk) override {
+    return talk(*this->stream_);
+  }
+};
+template <class Stream> inline constexpr bool has_duration = requires(const Stream& stream) { stream.duration(); };
+using codec = codec_client<httplib::ClientImpl, has_duration<httplib::Stream>>;
 
 #ifdef CPPHTTPLIB_ZLIB_SUPPORT
 inline constexpr bool reads_gzip = true;
-// A body in gzip, read by httplib's reader, which takes a truncated stream for a whole one. So this compares the body's
-// last bytes with what came out: they are its CRC-32 and its length (RFC 1952). One member alone is read; 0.53.1 says
-// nothing of what follows it, so that the same member a second time goes unseen.
-class gzip_body {
- public:
-  // Hands on to `out` what `data` has in it. False: `out` said so, or it is no gzip.
-  bool read(std::string_view data, const std::function<bool(std::string_view)>& out) {
-    tail_.append(data.substr(data.size() - (std::min)(data.size(), tail_size)));
-    tail_.erase(0, tail_.size() - (std::min)(tail_.size(), tail_size));
-    return reader_.is_valid() && reader_.decompress(data.data(), data.size(), [&](const char* plain, std::size_t size) {
-      for (const char c : std::string_view(plain, size)) {
-        crc_ = crc_table[(crc_ ^ static_cast<unsigned char>(c)) & 0xffU] ^ (crc_ >> 8);
-      }
-      size_ += static_cast<std::uint32_t>(size);  // modulo 2^32
-      return out({plain, size});
-    });
-  }
-  // One member, to its end. Nothing at all is no body.
-  bool is_whole() const noexcept {
-    return tail_.empty() || (tail_.size() == tail_size && number_at(0) == ~crc_ && number_at(4) == size_);
-  }
-
- private:
-  static constexpr std::size_t tail_size = 8;
-  static constexpr auto crc_table = [] {
-    std::array<std::uint32_t, 256> table{};
-    for (std::uint32_t byte = 0; byte < table.size(); ++byte) {
+// CRC-32 as gzip has it (RFC 1952).
+inline std::uint32_t crc_32(std::string_view text) noexcept {
+  static constexpr auto table = [] {
+    std::array<std::uint32_t, 256> made{};
+    for (std::uint32_t byte = 0; byte < made.size(); ++byte) {
       auto crc = byte;
       for (int bit = 0; bit < 8; ++bit) crc = (crc & 1U) != 0 ? 0xedb88320U ^ (crc >> 1) : crc >> 1;
-      table[byte] = crc;
+      made[byte] = crc;
     }
-    return table;
+    return made;
   }();
-  std::uint32_t number_at(std::size_t place) const noexcept {  // the lowest byte first
+  std::uint32_t crc = ~std::uint32_t{0};
+  for (const char c : text) crc = table[(crc ^ static_cast<unsigned char>(c)) & 0xffU] ^ (crc >> 8);
+  return ~crc;
+}
+// What becomes of a body in gzip: nothing is wrong with it (none), malformed, or too_large. httplib's reader takes a
+// truncated stream for a whole one, so the last bytes are compared: CRC-32 and length of what came out. The same member
+// a second time goes unseen.
+inline connection::ending gunzip(std::string_view body, std::string& plain, std::size_t most) {
+  const auto number_at = [&](std::size_t place) {  // the lowest byte first
     std::uint32_t number = 0;
-    for (auto i = place + 4; i-- > place;) number = (number << 8) | static_cast<unsigned char>(tail_[i]);
+    for (auto i = place + 4; i-- > place;) number = (number << 8) | static_cast<unsigned char>(body[i]);
     return number;
-  }
-
-  httplib::detail::gzip_decompressor reader_{};
-  std::string tail_{};
-  std::uint32_t crc_ = ~std::uint32_t{0}, size_ = 0;
-};
+  };
+  bool fits = true;
+  httplib::detail::gzip_decompressor reader;
+  const bool is_read =
+      reader.is_valid() && reader.decompress(body.data(), body.size(), [&](const char* data, std::size_t n) {
+        fits = n <= most - plain.size();
+        if (fits) plain.append(data, n);
+        return fits;
+      });
+  if (!fits) return connection::ending::too_large;
+  const bool is_whole = is_read && body.size() >= 18 && number_at(body.size() - 8) == crc_32(plain) &&
+                        number_at(body.size() - 4) == static_cast<std::uint32_t>(plain.size());
+  return is_whole ? connection::ending::none : connection::ending::malformed;
+}
 #else
 inline constexpr bool reads_gzip = false;
-struct gzip_body {
-  bool read(std::string_view, const std::function<bool(std::string_view)>&) { return false; }
-  bool is_whole() const noexcept { return false; }
-};
+inline connection::ending gunzip(std::string_view, std::string&, std::size_t) { return connection::ending::malformed; }
 #endif
 
-// Connections go from list to list and stay in their place of memory.
-using connections = std::list<connection>;
+// One request and its answer over a connection, as the stream that httplib writes to and reads from. The request's
+// bytes and the answer's head are ours: httplib writes a request of its own, in whose place the real one goes out, and
+// reads a short head, then the body without its framing.
+class exchange final : public codec_stream {
+ public:
+  exchange(connection& on, const endpoint& base, const http_request& request)
+      : on_(on), base_(base), request_(request), sent_before_(on.sent()) {}
 
-// The idle connections, and the one thread that ends what takes too long.
+  result<http_response> run(codec& http) {
+    http.exchange_over(*this, [this](std::string_view data) { return keep(data); });
+    if (is_complete_ && on_.ended() == connection::ending::none && decode()) return answer();
+    return failure();
+  }
+  // The answer ended where the next one begins.
+  bool ended_cleanly() const noexcept { return is_complete_ && is_reusable_; }
+  // How long the connection may stay idle.
+  nanoseconds idle_limit() const noexcept { return idle_limit_; }
+
+ private:
+  static constexpr std::string_view head_for_httplib = "HTTP/1.1 200\r\n\r\n";
+  static constexpr std::size_t with_head = std::size_t{16} << 10;  // so much of a body goes out with the head
+
+  // --- the request ---
+
+  ssize_t write(const char*, std::size_t size) override {
+    if (std::exchange(is_written_, true)) return -1;  // a release that begins a second request sends nothing
+    return send_request() ? static_cast<ssize_t>(size) : -1;
+  }
+  bool send_request() {
+    auto first = request_head();
+    const auto rest = request_.body.substr((std::min)(request_.body.size(), with_head));
+    first.append(request_.body.substr(0, with_head));
+    return send(first) && send(rest);
+  }
+  std::string request_head() const {
+    const auto target = request_.url.substr(base_.origin.size());
+    std::string head;
+    head.reserve(request_.url.size() + 512 + (std::min)(request_.body.size(), with_head));
+    const auto line = [&](std::string_view name, std::string_view value) {
+      head.append(name).append(": ").append(value).append("\r\n");
+    };
+    head.append(request_.method).append(" ").append(target).append(" HTTP/1.1\r\n");
+    line("Host", base_.authority);
+    if (!has_encoding_) line("Accept-Encoding", reads_gzip && request_.method != "HEAD" ? "gzip" : "identity");
+    for (const auto& [name, value] : request_.headers) line(name, value);
+    const bool has_length =
+        !request_.body.empty() || request_.method == "POST" || request_.method == "PUT" || request_.method == "PATCH";
+    if (has_length) line("Content-Length", std::to_string(request_.body.size()));
+    head += "\r\n";
+    return head;
+  }
+  // An answer that comes meanwhile ends the writing; so does a peer that goes away, which may have said why.
+  bool send(std::string_view rest) {
+    while (!rest.empty() && !is_early_) {
+      const auto done = on_.write_now(rest);
+      if (done > 0) {
+        rest.remove_prefix(static_cast<std::size_t>(done));
+        continue;
+      }
+      const bool goes_on = done == 0 && on_.wait_to_write() && on_.look() && (!on_.has_input() || read_head());
+      is_early_ = is_final_ || !goes_on;
+      if (!goes_on) on_.go_on_reading();
+    }
+    return on_.ended() == connection::ending::none;
+  }
+
+  // --- the answer's head ---
+
+  // Reads one head, which is an interim one or the final one.
+  bool read_head() {
+    phase_ = "reading the answer";
+    if (!on_.read_head(head_, head_left_)) return false;
+    if (head_.status == 101) return on_.refuse("the answer switches protocols, which was not asked for");
+    if (head_.status < 100 || head_.status > 599) return on_.refuse("the answer's HTTP status is out of range");
+    is_final_ = head_.status >= 200;
+    return true;
+  }
+  // Reads and judges the final head.
+  bool receive_head() {
+    phase_ = "waiting for the answer";
+    if (!is_final_ && !on_.wait_to_read()) return false;
+    while (!is_final_) {
+      if (!read_head()) return false;
+    }
+    for (const auto& [name, value] : head_.fields) {
+      if (equal_names(name, "Content-Length")) read_length(value);
+      if (equal_names(name, "Transfer-Encoding")) read_coding(value);
+      if (equal_names(name, "Content-Encoding")) read_encoding(value);
+      if (equal_names(name, "Connection")) closes_ |= lowered(value).find("close") != std::string::npos;
+      if (equal_names(name, "Keep-Alive")) read_keep_alive(lowered(value));
+    }
+    return frame_body();
+  }
+  void read_length(std::string_view value) {
+    const auto length = each_is(value, is_digit) ? parse_number(value) : std::nullopt;
+    is_ambiguous_ |= !length || (length_ && length_ != length);
+    length_ = length;
+  }
+  void read_coding(std::string_view value) {
+    is_ambiguous_ |= is_chunked_ || !equal_names(value, "chunked");
+    is_chunked_ = true;
+  }
+  void read_encoding(std::string_view value) {
+    if (has_encoding_ || value.empty() || equal_names(value, "identity")) return;
+    const bool is_known = reads_gzip && !is_gzip_ && (equal_names(value, "gzip") || equal_names(value, "x-gzip"));
+    is_gzip_ = is_known;
+    is_undecodable_ |= !is_known;
+  }
+  // A little less than the server grants, since it counts from an earlier moment.
+  void read_keep_alive(std::string_view value) {
+    const auto place = value.find("timeout=");
+    if (place == std::string_view::npos) return;
+    value.remove_prefix(place + 8);
+    std::size_t digits = 0;
+    while (digits < value.size() && is_digit(value[digits])) ++digits;
+    const nanoseconds granted =
+        std::chrono::seconds((std::min)(parse_number(value.substr(0, digits)).value_or(0), std::uint64_t{3600}));
+    idle_limit_ = (std::min)(idle_limit_, granted - (std::min)(granted / 2, nanoseconds(std::chrono::seconds(1))));
+  }
+  // Decides where the body ends.
+  bool frame_body() {
+    const bool has_body = request_.method != "HEAD" && head_.status != 204 && head_.status != 304;
+    const bool is_framed = is_chunked_ || length_;
+    // A peer may send a body all the same where none can be.
+    is_reusable_ =
+        !closes_ && !is_early_ && !head_.is_http_1_0 && (has_body ? is_framed : head_.status == 204 && !is_framed);
+    left_ = 0;
+    is_complete_ = !has_body;
+    if (!has_body) return true;
+    if (is_ambiguous_ || (is_chunked_ && (length_ || head_.is_http_1_0))) {
+      return on_.refuse("the answer's length is not clear");
+    }
+    if (is_undecodable_ && is_success(head_.status)) {
+      return on_.refuse("the answer has a content encoding that was not asked for");
+    }
+    if (is_chunked_) return true;
+    left_ = length_.value_or((std::numeric_limits<std::uint64_t>::max)());
+    is_complete_ = left_ == 0;
+    if (length_ && *length_ > room()) return on_.refuse(connection::ending::too_large);
+    if (length_) body_.reserve(static_cast<std::size_t>((std::min)(*length_, std::uint64_t{64} << 20)));  // it may lie
+    return true;
+  }
+
+  // --- the answer's body ---
+
+  ssize_t read(char* to, std::size_t size) override {
+    if (on_.ended() != connection::ending::none || (!is_judged_ && !(is_judged_ = receive_head()))) return -1;
+    if (shown_ < head_for_httplib.size()) {
+      size = (std::min)(size, head_for_httplib.size() - shown_);
+      head_for_httplib.copy(to, size, shown_);
+      shown_ += size;
+      return static_cast<ssize_t>(size);
+    }
+    if (is_chunked_ && left_ == 0 && !is_complete_ && !next_chunk()) return -1;
+    if (is_complete_) return 0;
+    return read_body(to, static_cast<std::size_t>((std::min)(left_, std::uint64_t{size})));
+  }
+  ssize_t read_body(char* to, std::size_t size) {
+    const auto got = on_.read(to, size);
+    if (got <= 0) {
+      // Where only the connection's end ends the body, a close_notify (without TLS: a FIN) says that it is whole.
+      is_complete_ = !is_chunked_ && !length_ && on_.ended() == connection::ending::closed;
+      if (is_complete_) on_.go_on_reading();
+      return is_complete_ ? 0 : -1;
+    }
+    left_ -= static_cast<std::uint64_t>(got);
+    if (left_ > 0) return got;
+    is_complete_ = !is_chunked_;
+    std::string_view line;
+    return is_complete_ || on_.read_line(line, 0) ? got : -1;  // a chunk ends with an empty line
+  }
+  bool next_chunk() {
+    std::string_view line;
+    if (!on_.read_line(line, 1024)) return false;
+    const auto [end, failure] = std::from_chars(line.data(), line.data() + line.size(), left_, 16);
+    const auto extension = line.substr(static_cast<std::size_t>(end - line.data()));
+    if (failure != std::errc() || !(extension.empty() || is_one_of(extension.front(), "; \t"))) {
+      return on_.refuse("the answer has a malformed chunk");
+    }
+    if (left_ > room()) return on_.refuse(connection::ending::too_large);
+    head_budget of_trailers;
+    is_complete_ = left_ == 0 && on_.read_fields(nullptr, of_trailers);
+    return is_complete_ || left_ > 0;
+  }
+  // How much of a body still fits. What does not compress is a little longer in gzip.
+  std::size_t room() const noexcept {
+    const auto most = request_.max_response_bytes;
+    const auto more = is_gzip_ ? most / 16 + 1024 : 0;
+    return (most > (std::numeric_limits<std::size_t>::max)() - more ? most : most + more) - body_.size();
+  }
+  bool keep(std::string_view data) {
+    if (data.size() > room()) return on_.refuse(connection::ending::too_large);
+    body_.append(data);
+    return true;
+  }
+  // An error's body that cannot be decoded is kept as it came.
+  bool decode() {
+    if (!is_gzip_ || is_undecodable_ || body_.empty()) return true;
+    std::string plain;
+    const auto outcome = gunzip(body_, plain, request_.max_response_bytes);
+    if (outcome == connection::ending::too_large) return on_.refuse(outcome);
+    is_decoded_ = outcome == connection::ending::none;
+    if (is_decoded_) body_ = std::move(plain);
+    return is_decoded_ || !is_success(head_.status) || on_.refuse("the answer is no sound gzip");
+  }
+
+  // --- the outcome ---
+
+  http_response answer() {
+    const auto is_of_gzip = [](const header& field) {  // and not of the body that is handed on
+      return equal_names(field.name, "Content-Encoding") || equal_names(field.name, "Content-Length");
+    };
+    if (is_decoded_) std::erase_if(head_.fields, is_of_gzip);
+    return {.status = head_.status, .headers = std::move(head_.fields), .body = std::move(body_)};
+  }
+  error failure() const {
+    const int status = is_final_ ? head_.status : 0;
+    error e{.code = errc::connection_failed, .http_status = status, .may_have_executed = on_.sent() != sent_before_};
+    switch (on_.ended()) {
+      case connection::ending::too_large: return too_large(status, request_.max_response_bytes);
+      case connection::ending::malformed:
+        e.code = errc::malformed_response;
+        e.message = on_.problem();
+        break;
+      case connection::ending::canceled:
+        e.code = errc::canceled;
+        e.message = std::string("canceled while ") + phase_;
+        break;
+      case connection::ending::deadline:
+        e.code = errc::timed_out;
+        e.message = std::string("the deadline passed while ") + phase_;
+        break;
+      case connection::ending::peer_gone:
+        e.message = "the connection to " + base_.host + " is dead: nothing is acknowledged any more";
+        break;
+      default: e.message = "the connection to " + base_.host + " broke before the whole answer came"; break;
+    }
+    return e;
+  }
+
+  connection& on_;
+  const endpoint& base_;
+  const http_request& request_;
+  const std::uint64_t sent_before_;
+  const bool has_encoding_ = find_header(request_.headers, "Accept-Encoding") != nullptr;  // the caller reads it
+  const char* phase_ = "sending the request";
+  bool is_written_ = false;
+
+  // What the head says.
+  answer_head head_{};
+  head_budget head_left_{};
+  bool is_early_ = false;  // it came before the request was out, or the writing failed
+  bool is_final_ = false, is_judged_ = false;
+  std::optional<std::uint64_t> length_{};
+  bool is_chunked_ = false, is_ambiguous_ = false, is_gzip_ = false, is_undecodable_ = false, closes_ = false;
+  bool is_reusable_ = false;
+  nanoseconds idle_limit_ = std::chrono::seconds(50);  // the hosted server closes after 61 s
+
+  // What was read after it.
+  std::size_t shown_ = 0;   // of head_for_httplib
+  std::uint64_t left_ = 0;  // of the body or the chunk
+  bool is_complete_ = false, is_decoded_ = false;
+  std::string body_{};
+};
+
+// Whether an idle connection is too old to be used again. One that is always busy ends after a while as well, so that
+// a host's new address is found.
+inline bool is_stale(time_point born, time_point idle_since, nanoseconds idle_limit, time_point now) noexcept {
+  return now >= after(idle_since, idle_limit) || now >= after(born, 10 * a_minute);
+}
+
+// A connection with the client of httplib that speaks over it.
+struct pooled_connection {
+  connection wire{};
+  codec http{};
+};
+using pooled = std::unique_ptr<pooled_connection>;
+
+// The idle connections of one process, the one used last at the back.
+struct idle_connections {
+  const std::uint64_t process = process_number.load(std::memory_order_relaxed);
+  std::mutex mutex{};
+  std::vector<pooled> all{};
+
+  // None, after closing this side of the parent's, as far as another thread did not hold the lock.
+  std::unique_ptr<idle_connections> for_child() {
+    if (const std::unique_lock lock(mutex, std::try_to_lock); lock) all.clear();
+    return std::make_unique<idle_connections>();
+  }
+};
+
+// What the copies of a backend share.
 class httplib_pool {
  public:
   const endpoint base;
-  const proxy_address proxy;
 
-  httplib_pool(endpoint base_, proxy_address proxy_, milliseconds connect_timeout)
-      : base(std::move(base_)), proxy(std::move(proxy_)), connect_timeout_(connect_timeout) {}
-  ~httplib_pool() {
-    {
-      const std::unique_lock lock(mutex_);
-      stopping_ = true;
-      wake_.notify_one();
-    }
-    if (watchdog_.joinable()) watchdog_.join();
-    const sigpipe_guard quiet;
-    idle_.clear();
-    X509_STORE_free(authorities_);
-  }
-  httplib_pool(const httplib_pool&) = delete;
-  httplib_pool& operator=(const httplib_pool&) = delete;
-
-  // Once for all connections: the system's take about 20 ms.
-  result<void> load_authorities(const std::string& ca_file) {
-    authorities_ = X509_STORE_new();
-    if (authorities_ == nullptr) return unsent(errc::tls_failed, "OpenSSL has no memory for a certificate store");
-    const bool loaded = ca_file.empty() ? X509_STORE_set_default_paths(authorities_) == 1
-                                        : X509_STORE_load_locations(authorities_, ca_file.c_str(), nullptr) == 1;
-    ERR_clear_error();
-    if (loaded || ca_file.empty()) return {};
-    return refuse("client_options::ca_file cannot be read or holds no certificate in PEM form: " + one_line(ca_file));
+  httplib_pool(endpoint base_, proxy_address proxy, milliseconds connect_timeout)
+      : base(std::move(base_)), proxy_(std::move(proxy)), connect_timeout_(connect_timeout) {
+    connection::bio_method();  // before any thread needs it
   }
 
-  // The connection that was used last and has nothing to say, or a new one.
-  connections take() {
-    for (connections line;; line.clear()) {
-      std::unique_lock lock(mutex_);
-      if (idle_.empty()) break;
-      line.splice(line.end(), idle_, idle_.begin());
-      lock.unlock();
-      if (!is_stale(line.front(), steady_clock::now()) && line.front().reusable()) return line;
-    }
-    return connect();
-  }
-  void give_back(connections line) {
-    connections oldest;  // destroyed after the lock is released
-    const std::unique_lock lock(mutex_);
-    line.front().idle_since = steady_clock::now();
-    wake_by(after(line.front().idle_since, max_idle_time));
-    idle_.splice(idle_.begin(), line);
-    if (idle_.size() > max_idle) oldest.splice(oldest.end(), idle_, --idle_.end());
-  }
-
-  // From before a request until after it the connection is watched.
-  void start(connections& taken, const http_request& request) {
-    auto& line = taken.front();
-    const auto now = steady_clock::now();
-    // With TLS the watchdog ends a connect, and the handshake tells when it is over. Without, httplib has to end it.
-    const bool connecting = base.tls && line.client->is_socket_open() == 0;
-    const auto patience = (std::max)(round_up((std::min)(request.deadline - now, 24 * an_hour)), milliseconds(1));
-    line.client->set_connection_timeout(base.tls ? patience : (std::min)(patience, connect_timeout_));
-    line.client->set_read_timeout(patience);
-    line.client->set_write_timeout(patience);
-    line.deadline = request.deadline;
-    const std::unique_lock lock(mutex_);
-    line.ended = connection::ending::none;
-    line.cancel = request.cancel;
-    line.limit = connecting ? (std::min)(request.deadline, after(now, connect_timeout_)) : request.deadline;
-    if (!watchdog_.joinable()) start_watchdog();
-    watched_.splice(watched_.end(), taken);
-    wake_by((std::min)(line.limit, next_look(now, line.cancel)));
-  }
-  void stop(connections& taken, connections::iterator line) noexcept {
-    const std::unique_lock lock(mutex_);
-    taken.splice(taken.end(), watched_, line);
-    line->cancel = {};
-  }
-  connection::ending ended(const connection& line) {
-    const std::unique_lock lock(mutex_);
-    return line.ended;
-  }
-
- private:
-  static constexpr std::size_t max_overhead = std::size_t{24} << 10;  // a handshake, a head
-  static constexpr std::size_t max_idle = 64;
-  static constexpr nanoseconds max_idle_time = std::chrono::seconds(50);  // the hosted server closes after 61 s
-  static bool is_stale(const connection& line, time_point now) noexcept {
-    return after(line.idle_since, max_idle_time) <= now;
-  }
-
-  // A client for one connection, which httplib makes when it first sends.
-  connections connect() {
-    connections made(1);
-    auto& line = made.front();
-    if (base.tls) {
-      auto& secured = make_tls_client<httplib::SSLClient>(base, proxy, line);
-      if (secured.is_valid()) secure(line, tls_context(secured));
-      leave_trust_to_openssl(secured);
-    } else {
-      line.client.reset(new httplib::ClientImpl(base.host, base.port));
-    }
-    auto& http = *line.client;
-    http.set_socket_options([this, &line](socket_t fd) { on_socket(line, fd); });
-    http.set_tcp_nodelay(true);  // or a POST takes 40 ms more
-    http.set_keep_alive(true);
-    http.set_follow_location(false);
-    http.set_decompress(false);  // a truncated gzip stream would pass for a whole one
-    send_target_as_it_is(http);
-    return made;
-  }
-
-  void secure(connection& line, SSL_CTX* context) {
+  // Once for all connections: the system's authorities take about 20 ms.
+  result<void> secure(const std::string& ca_file) {
+    const clean_error_queue queue;
+    tls_.reset(allocated(SSL_CTX_new(TLS_client_method())));
+    auto* context = tls_.get();
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);  // it would change the peer under a request
-    SSL_CTX_set_quiet_shutdown(context, 1);  // or a peer that does not answer a close_notify stalls the close
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(context, 1);  // a record in one read
     auto* parameters = SSL_CTX_get0_param(context);
     X509_VERIFY_PARAM_set_hostflags(parameters,
                                     X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    const bool pinned = X509_VERIFY_PARAM_set1_ip_asc(parameters, base.host.c_str()) == 1 ||
-                        X509_VERIFY_PARAM_set1_host(parameters, base.host.c_str(), 0) == 1;
-    if (pinned) SSL_CTX_set1_cert_store(context, authorities_);  // else (no memory) nobody is trusted
-    static const int slot = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
-    line.pool = this;
-    SSL_CTX_set_ex_data(context, slot, &line);
-    SSL_CTX_set_info_callback(context, [](const SSL* ssl, int where, int value) {
-      auto& on = *static_cast<connection*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), slot));
-      on.pool->on_tls(on, ssl, where, value);
-    });
-  }
-
-  // httplib made a socket, and is about to connect it.
-  void on_socket(connection& line, int fd) {
-    const std::unique_lock lock(mutex_);
-    line.socket.reset(fd);
-    if (!line.socket.is_open()) ::shutdown(fd, SHUT_RDWR);  // no descriptor was left to watch it by: it never sends
-    line.ssl = nullptr;
-    line.handshake_began = line.trusted = line.peer_finished = line.lost = line.over = false;
-    line.verdict = X509_V_OK;
-    line.refusal.clear();
-  }
-
-  // Below TLS: counts what comes in, to bound a head, and sees the stream end.
-  static long on_transfer(BIO* socket, int operation, const char*, std::size_t, int, long, int done,
-                          std::size_t* size) {
-    auto& line = *reinterpret_cast<connection*>(BIO_get_callback_arg(socket));
-    const bool reads = operation == (BIO_CB_READ | BIO_CB_RETURN);
-    if (!reads && operation != (BIO_CB_WRITE | BIO_CB_RETURN)) return done;
-    if (done > 0 && reads) line.overhead += *size;
-    if (line.overhead > max_overhead) {
-      line.socket.shut_down();
-      return -1;  // nor does httplib get what came already: a status line of 28 KB would overflow its stack
+    const bool is_pinned = X509_VERIFY_PARAM_set1_ip_asc(parameters, base.host.c_str()) == 1 ||
+                           X509_VERIFY_PARAM_set1_host(parameters, base.host.c_str(), 0) == 1;
+    if (!is_pinned) return unsent(errc::tls_failed, "OpenSSL does not take the host " + base.host);
+    if (ca_file.empty()) {
+      SSL_CTX_set_default_verify_paths(context);
+      return {};
     }
-    if (done <= 0 && BIO_should_retry(socket) == 0) line.lost = true;
-    return done;
+    if (SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1) return {};
+    return refuse("client_options::ca_file cannot be read or holds no certificate in PEM form: " + one_line(ca_file));
   }
 
-  void on_tls(connection& line, const SSL* ssl, int where, int value) {
-    const bool alert = (where & SSL_CB_ALERT) != 0;
-    const bool closes = alert && (value & 0xff) == SSL_AD_CLOSE_NOTIFY;
-    if (closes && (where & SSL_CB_READ) != 0) line.peer_finished = line.over = true;
-    if (alert && (value >> 8) == SSL3_AL_FATAL) line.over = true;
-    if (line.trusted) return;  // tickets and alerts after the handshake do not matter here
-    if (!std::exchange(line.handshake_began, true)) {
-      line.ssl = const_cast<SSL*>(ssl);
-      BIO_set_callback_arg(SSL_get_rbio(ssl), reinterpret_cast<char*>(&line));
-      BIO_set_callback_ex(SSL_get_rbio(ssl), on_transfer);
-      const std::unique_lock lock(mutex_);
-      line.limit = line.deadline;  // connected: the connect timeout is over
-    }
-    line.verdict = SSL_get_verify_result(ssl);
-    if (line.lost) return;  // OpenSSL blames the handshake for it
-    if (alert && !closes) line.refusal = SSL_alert_desc_string_long(value);
-    const auto code = ERR_peek_error();  // not each refusal sends an alert
-    if (line.refusal.empty() && ERR_GET_LIB(code) == ERR_LIB_SSL &&
-        ERR_GET_REASON(code) != SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-      const char* reason = ERR_reason_error_string(code);
-      line.refusal = reason != nullptr ? reason : "unknown reason";
-    }
-    if ((where & SSL_CB_HANDSHAKE_DONE) == 0) return;
-    // A set-up of OpenSSL may permit a peer without a certificate: it is no untrusted one then.
-    const bool anonymous = SSL_get_peer_cert_chain(ssl) == nullptr;
-    if (anonymous) line.refusal = "the peer shows no certificate";
-    line.trusted = line.verdict == X509_V_OK && !anonymous;
-    line.overhead = 0;                                          // that was the handshake's
-    if (!line.trusted) ::shutdown(SSL_get_fd(ssl), SHUT_RDWR);  // httplib would send the request
-  }
-
-  void wake_by(time_point t) {
-    if (t >= wakes_at_) return;
-    wakes_at_ = t;
-    wake_.notify_one();
-  }
-  // A thread inherits its creator's mask: the program's signal handlers run on the program's threads.
-  void start_watchdog() {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const auto failure = caught([this] { watchdog_ = std::thread([this] { keep_watch(); }); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (!failure.empty()) raise(unsent(errc::connection_failed, "no thread for the watchdog: " + failure));
-  }
-  void keep_watch() {
-    std::unique_lock lock(mutex_);
-    while (!stopping_) {
-      const auto now = steady_clock::now();
-      if (!idle_.empty() && is_stale(idle_.back(), now)) {
-        connections stale;
-        stale.splice(stale.end(), idle_, --idle_.end());
-        lock.unlock();
-        stale.clear();  // SIGPIPE is blocked in this thread
-        lock.lock();
-        continue;
+  // The connection that was used last and is sound, or a new one.
+  result<pooled> take(const http_request& request) {
+    const auto now = steady_clock::now();
+    auto& idle = idle_.get();
+    std::vector<pooled> dropped;  // closed when the lock is released
+    for (std::unique_lock lock(idle.mutex); !idle.all.empty();) {
+      const bool is_old = is_stale_at(*idle.all.front(), now);
+      const auto place = is_old ? idle.all.begin() : idle.all.end() - 1;
+      auto taken = std::move(*place);
+      idle.all.erase(place);
+      if (!is_old && !is_stale_at(*taken, now) && taken->wire.is_quiet()) {
+        taken->wire.begin(request);
+        return taken;
       }
-      wakes_at_ = idle_.empty() ? never : after(idle_.back().idle_since, max_idle_time);
-      for (auto& line : watched_) wakes_at_ = (std::min)(wakes_at_, line.watch(now));
-      steady_clock::wait_until(wake_, lock, wakes_at_);
+      dropped.push_back(std::move(taken));
     }
+    auto made = std::make_unique<pooled_connection>();
+    made->wire.begin(request);
+    const auto opened = made->wire.open(base, proxy_, connect_timeout_, base.tls ? tls_.get() : nullptr);
+    if (!opened) return opened.error();
+    return made;
   }
-
-  const milliseconds connect_timeout_;
-  X509_STORE* authorities_ = nullptr;
-  std::mutex mutex_{};
-  std::condition_variable wake_{};
-  connections idle_{};  // the one used last in front
-  connections watched_{};
-  time_point wakes_at_ = never;
-  bool stopping_ = false;
-  std::thread watchdog_{};
-};
-
-// One request on one connection.
-class httplib_exchange {
- public:
-  // Takes `line`, a list of one, and gives it back in the end.
-  httplib_exchange(httplib_pool& pool, connections& line, const http_request& request)
-      : pool_(pool), taken_(line), place_(line.begin()), line_(line.front()), request_(request) {
-    line_.overhead = 0;
-    pool_.start(taken_, request_);
-    clear_errors();  // SSL_get_error would take what other code left there for its own
+  void give_back(pooled used, nanoseconds idle_limit) {
+    used->wire.idle_since = steady_clock::now();
+    used->wire.idle_limit = idle_limit;
+    auto& idle = idle_.get();
+    const std::unique_lock lock(idle.mutex);
+    idle.all.push_back(std::move(used));
   }
-  ~httplib_exchange() {
-    clear_errors();
-    pool_.stop(taken_, place_);
+  void close_idle() {
+    std::vector<pooled> closed;  // when the lock is released
+    auto& idle = idle_.get();
+    const std::unique_lock lock(idle.mutex);
+    closed.swap(idle.all);
   }
-  httplib_exchange(const httplib_exchange&) = delete;
-  httplib_exchange& operator=(const httplib_exchange&) = delete;
-
-  result<http_response> run() {
-    auto request = message();
-    httplib::Response head;
-    constexpr httplib::Error success{};  // by its name it is a macro of X11's
-    auto code = success;
-    const bool complete = line_.client->send(request, head, code) && code == success;
-    const bool from_origin = !pool_.base.tls || line_.trusted;  // else it is the proxy's
-    const bool sound = from_origin && (complete || bodiless_) && (inspected_ || inspect(head));
-    if (sound && is_whole()) return answer(head);
-    return failure(code, (std::max)(head.status, line_.proxy_status));
-  }
-  // The answer ended where the next one begins.
-  bool ended_cleanly() const noexcept { return ended_cleanly_; }
 
  private:
-  enum class fault { none, too_large, malformed };
-
-  static void clear_errors() {
-    if (ERR_peek_error() != 0) ERR_clear_error();  // which goes through all places of an empty queue, too
+  static bool is_stale_at(const pooled_connection& each, time_point now) noexcept {
+    return is_stale(each.wire.born, each.wire.idle_since, each.wire.idle_limit, now);
   }
 
-  httplib::Request message() {
-    httplib::Request out;
-    out.method = request_.method;
-    out.path = request_.url.substr(pool_.base.origin.size());
-    out.body = request_.body;
-    out.headers.emplace("Host", pool_.base.authority);
-    if (!asked_) out.headers.emplace("Accept-Encoding", reads_gzip && request_.method != "HEAD" ? "gzip" : "identity");
-    for (const auto& [name, value] : request_.headers) {
-      if (!equal_names(name, "Expect")) out.headers.emplace(name, value);  // it is of framing
-    }
-    send_once(*line_.client, out.headers, line_);
-    out.response_handler = [this](const httplib::Response& head) { return on_head(head); };
-    out.content_receiver = [this](const char* data, std::size_t size, auto offset, auto total) {
-      return on_body({data, size}) && (!chunked_ || on_chunk(total - offset - size));
-    };
-    return out;
-  }
-
-  bool fail(fault what, std::string why = {}) {
-    fault_ = what;
-    why_ = std::move(why);
-    return false;
-  }
-
-  // Called before a body is read. False: httplib gives up.
-  bool on_head(const httplib::Response& head) {
-    line_.overhead = 0;
-    if (!inspect(head)) return false;
-    bodiless_ = head.status == 304;  // 0.11.4 would read until the peer closes
-    if (bodiless_) return false;
-    if (ambiguous_) return fail(fault::malformed, "the answer's length is not clear");
-    const auto length = length_.value_or(0);
-    if (length > request_.max_response_bytes) return fail(fault::too_large);
-    const auto at_once = (std::min)(length, std::uint64_t{64} << 20);  // it may be a lie
-    const auto failure = caught([&] { body_.reserve(static_cast<std::size_t>(at_once)); });
-    return failure.empty() || fail(fault::too_large);  // for the memory
-  }
-
-  // Must not throw: httplib would not clean up.
-  bool on_body(std::string_view data) {
-    line_.overhead = 0;
-    if (!gzip_) return keep(data);
-    bool kept = true;
-    const auto failure =
-        caught([&] { kept = gzip_->read(data, [this](std::string_view plain) { return keep(plain); }); });
-    if (!failure.empty()) return fail(fault::too_large);  // for the memory
-    return kept || (fault_ == fault::none && fail(fault::malformed, "the answer is no sound gzip"));
-  }
-  bool keep(std::string_view plain) {
-    if (plain.size() > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
-    const auto failure = caught([&] { body_.append(plain); });
-    return failure.empty() || fail(fault::too_large);  // for the memory
-  }
-
-  // Of a chunk so much is still to come.
-  bool on_chunk(std::uint64_t left) {
-    if (!gzip_ && left > request_.max_response_bytes - body_.size()) return fail(fault::too_large);
-    if (left > 0 || is_chunk_closed<httplib::ClientImpl>(line_.ssl)) return true;
-    return fail(fault::malformed, "the answer has a malformed chunk");
-  }
-
-  // Reads a head once. False: it is unsound.
-  bool inspect(const httplib::Response& head) {
-    inspected_ = true;
-    status_ = head.status;
-    if (head.status < 100 || head.status > 599)
-      return fail(fault::malformed, "the answer's HTTP status is out of range");
-    if (head.status < 200) return fail(fault::malformed, "an interim answer came where the final one was due");
-    for (const auto& [name, value] : head.headers) {  // 0.11.4 percent-decodes values: they can have any byte
-      if (!is_token(name) || has_control(value)) return fail(fault::malformed, "the answer has a malformed header");
-      if (equal_names(name, "Content-Encoding") && !inspect_encoding(value)) return false;
-      if (equal_names(name, "Content-Length") || equal_names(name, "Transfer-Encoding")) inspect_framing(name, value);
-      // 0.11.4 knows "close" alone, in lower case.
-      if (equal_names(name, "Connection")) closes_ |= lowered(value).find("close") != std::string::npos;
-    }
-    return true;
-  }
-  bool inspect_encoding(const std::string& value) {
-    if (asked_ || value.empty() || equal_names(value, "identity")) return true;
-    if (!reads_gzip || gzip_ || !equal_names(value, "gzip")) {
-      return fail(fault::malformed, "the answer has a content encoding that was not asked for: " + one_line(value));
-    }
-    gzip_.emplace();
-    return true;
-  }
-  // For an answer with a body: its end must be beyond doubt.
-  void inspect_framing(std::string_view name, const std::string& value) {
-    if (equal_names(name, "Transfer-Encoding")) {
-      ambiguous_ |= chunked_ || length_ || !equal_names(value, "chunked");
-      chunked_ = true;
-    } else {
-      const auto length = each_is(value, is_digit) ? parse_number(value) : std::nullopt;
-      ambiguous_ |= chunked_ || !length || (length_ && length_ != length);
-      length_ = length;
-    }
-  }
-
-  bool has_body() const noexcept { return !bodiless_ && status_ != 204 && request_.method != "HEAD"; }
-  bool is_framed() const noexcept { return chunked_ || length_; }
-  // A body that ends with the connection ends by the peer's close_notify, not because the connection broke or the
-  // watchdog cut it, which httplib takes for the end too. (Without TLS nothing tells: that is for loopback only.)
-  bool is_whole() {
-    if (!has_body()) return true;
-    if (gzip_ && !gzip_->is_whole()) return fail(fault::malformed, "the answer's gzip ends before its end");
-    return is_framed() || (pool_.ended(line_) == connection::ending::none && (!pool_.base.tls || line_.peer_finished));
-  }
-
-  http_response answer(const httplib::Response& head) {
-    const bool framed = has_body() ? is_framed() : request_.method != "HEAD" && !bodiless_ && !is_framed();
-    ended_cleanly_ = framed && head.version == "HTTP/1.1" && !closes_;
-    http_response out{.status = head.status, .body = std::move(body_)};
-    out.headers.reserve(static_cast<std::size_t>(std::distance(head.headers.begin(), head.headers.end())));
-    for (const auto& [name, value] : head.headers) {
-      const bool of_gzip =
-          gzip_ && has_body() && (equal_names(name, "Content-Encoding") || equal_names(name, "Content-Length"));
-      if (!of_gzip) out.headers.push_back({name, value});  // those are not of the body that is handed on
-    }
-    return out;
-  }
-
-  // By what happened, not by httplib's numbers for it.
-  error failure(httplib::Error code, int proxy_status) const {
-    const bool unconnected = code == httplib::Error::Connection || code == httplib::Error::ConnectionTimeout;
-    const bool may_be_sent = !unconnected && (line_.trusted || !pool_.base.tls);
-    const bool sent = has_header_writer<httplib::ClientImpl> ? line_.written : may_be_sent;
-    const auto is = [&](errc what, std::string message) {
-      return error{.code = what, .http_status = status_, .message = std::move(message), .may_have_executed = sent};
-    };
-    if (fault_ == fault::too_large) return too_large(status_, request_.max_response_bytes);
-    if (fault_ == fault::malformed) return is(errc::malformed_response, why_);
-    const auto ended = pool_.ended(line_);
-    if (ended == connection::ending::canceled) return is(errc::canceled, "canceled while the request was under way");
-    if (steady_clock::now() >= request_.deadline) {
-      return is(errc::timed_out, "the deadline passed while the request was under way");
-    }
-    const auto& host = pool_.base.host;
-    if (ended == connection::ending::deadline) {
-      return is(errc::connection_failed, "no connection to " + host + " within client_options::connect_timeout");
-    }
-    // httplib stopped reading although there was more to come. (Without TLS nothing tells.)
-    const bool unreadable = line_.ssl != nullptr && !line_.lost && !line_.over && code != httplib::Error::Write;
-    if (sent && unreadable) return is(errc::malformed_response, "the answer of " + host + " is no sound HTTP");
-    if (sent) return is(errc::connection_failed, "the connection to " + host + " broke before the whole answer came");
-    if (line_.handshake_began) return tls_failure();
-    if (pool_.proxy.port == 0) {
-      return is(errc::connection_failed, "cannot connect to " + host + ": unknown name, refused or unreachable");
-    }
-    const auto status = proxy_status > 0 ? " (HTTP " + std::to_string(proxy_status) + ")" : std::string();
-    return is(errc::connection_failed, "no tunnel through the proxy " + pool_.proxy.host + status);
-  }
-
-  error tls_failure() const {
-    const auto& host = pool_.base.host;
-    if (line_.verdict != X509_V_OK) {
-      const char* why = X509_verify_cert_error_string(line_.verdict);
-      return unsent(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
-    }
-    if (!line_.refusal.empty()) {
-      return unsent(errc::tls_failed, "the TLS handshake with " + host + " was refused: " + line_.refusal);
-    }
-    return unsent(errc::connection_failed, "the connection to " + host + " broke in the TLS handshake");
-  }
-
-  httplib_pool& pool_;
-  connections& taken_;
-  const connections::iterator place_;
-  connection& line_;
-  const http_request& request_;
-  const bool asked_ = find_header(request_.headers, "Accept-Encoding") != nullptr;  // for encodings, by the caller
-  std::string body_{};
-  fault fault_ = fault::none;
-  std::string why_{};
-
-  // What the head says.
-  bool inspected_ = false;
-  int status_ = 0;
-  bool bodiless_ = false;
-  bool chunked_ = false, closes_ = false;
-  bool ambiguous_ = false;  // two lengths, a coding that is unknown
-  std::optional<std::uint64_t> length_{};
-  std::optional<gzip_body> gzip_{};
-  bool ended_cleanly_ = false;
+  const proxy_address proxy_;
+  const milliseconds connect_timeout_;
+  std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> tls_{nullptr, &SSL_CTX_free};
+  per_process<idle_connections> idle_{std::make_unique<idle_connections>()};
 };
 #endif
 
@@ -3913,36 +4294,40 @@ inline result<httplib_backend> httplib_backend::create(const client_options& opt
   if (!base) return std::move(base).error();
   auto pool = std::make_shared<detail::httplib_pool>(*std::move(base), *detail::parse_proxy(options.proxy),
                                                      options.connect_timeout);
-  if (auto loaded = pool->load_authorities(options.ca_file); !loaded) return std::move(loaded).error();
+  if (auto secured = pool->secure(options.ca_file); !secured) return std::move(secured).error();
   return httplib_backend(std::move(pool));
 }
 
 inline result<http_response> httplib_backend::send(const http_request& request) {
-  const auto& origin = pool_->base.origin;
-  if (!request.url.starts_with(origin) || !request.url.substr(origin.size()).starts_with('/')) {
+  const auto& base = pool_->base;
+  if (!request.url.starts_with(base.origin) || !request.url.substr(base.origin.size()).starts_with('/')) {
     return detail::refuse("the default backend sends to the host of client_options::base_url only");
   }
   if (request.cancel.canceled()) return detail::unsent(errc::canceled, "canceled before it was sent");
   if (steady_clock::now() >= request.deadline) {
     return detail::unsent(errc::timed_out, "the deadline passed before it was sent");
   }
-  const detail::sigpipe_guard quiet;
-  detail::connections line;  // a list of one
   result<http_response> outcome = http_response();
-  bool begun = false, keep = false;
-  const auto failure = detail::caught([&] {
-    line = pool_->take();
-    detail::httplib_exchange exchange(*pool_, line, request);
-    begun = true;
-    outcome = exchange.run();
-    keep = exchange.ended_cleanly();
+  bool has_begun = false;
+  const auto problem = detail::caught([&] {
+    const detail::clean_error_queue queue;
+    auto taken = pool_->take(request);
+    if (!taken) {
+      outcome = std::move(taken).error();
+      return;
+    }
+    auto on = *std::move(taken);
+    has_begun = true;
+    detail::exchange exchange(on->wire, base, request);
+    outcome = exchange.run(on->http);
+    if (exchange.ended_cleanly()) pool_->give_back(std::move(on), exchange.idle_limit());
   });
-  if (!failure.empty()) {
-    return error{.code = errc::connection_failed, .message = "httplib failed: " + failure, .may_have_executed = begun};
-  }
-  if (keep) pool_->give_back(std::move(line));  // take() looks whether it is sound
-  return outcome;
+  if (problem.empty()) return outcome;
+  return error{
+      .code = errc::connection_failed, .message = "httplib failed: " + problem, .may_have_executed = has_begun};
 }
+
+inline void httplib_backend::close_idle() { pool_->close_idle(); }
 #endif
 
 // --- CRM resources --------------------------------------------------------------------------------------------------
