@@ -217,6 +217,7 @@ struct limiter_place {  // of a permit; moving it leaves `shard` empty
 };
 struct handle;
 template <class Backend, class Limiter> class client_core;
+struct decoded;
 class httplib_pool;
 }  // namespace detail
 
@@ -830,25 +831,25 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   /// Value = void ignores it.
   template <class Value = json>
   result<Value> get(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
-    return core_->template decode<Value>("GET", path, request("GET", path, parameters, options));
+    return core_->template get<Value>(*handle_, "GET", path, parameters, {}, options);
   }
   template <class Value = json>
   result<Value> del(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
-    return core_->template decode<Value>("DELETE", path, request("DELETE", path, parameters, options));
+    return core_->template get<Value>(*handle_, "DELETE", path, parameters, {}, options);
   }
   /// @}
   /// @{ The same with POST, PUT or PATCH and a JSON body; `{}` is null, as nlohmann/json reads it.
   template <class Value = json, json_body Body = json>
   result<Value> post(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template decode<Value>("POST", path, request_json("POST", path, body, {}, options));
+    return core_->template get_json<Value>(*handle_, "POST", path, body, options);
   }
   template <class Value = json, json_body Body = json>
   result<Value> put(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template decode<Value>("PUT", path, request_json("PUT", path, body, {}, options));
+    return core_->template get_json<Value>(*handle_, "PUT", path, body, options);
   }
   template <class Value = json, json_body Body = json>
   result<Value> patch(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template decode<Value>("PATCH", path, request_json("PATCH", path, body, {}, options));
+    return core_->template get_json<Value>(*handle_, "PATCH", path, body, options);
   }
   /// @}
 
@@ -873,6 +874,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   }
 
  private:
+  friend struct detail::decoded;
   basic_client(std::shared_ptr<core> shared, std::shared_ptr<const detail::handle> who)
       : core_(std::move(shared)), handle_(std::move(who)) {}
   static result<basic_client> wrap(result<std::shared_ptr<core>> made) {
@@ -2343,6 +2345,10 @@ template <class Value> std::string get_into(std::optional<Value>& to, const json
   }
   return caught([&] { to.emplace(from.get<Value>()); });
 }
+template <class Value> std::string get_or_say(const json& from, std::optional<Value>& to) {
+  auto failure = get_into(to, from);
+  return failure.empty() ? failure : "the result is not of the type asked for: " + failure;
+}
 
 inline error too_large(int status, std::size_t most) {
   return {.code = errc::response_too_large,
@@ -2415,11 +2421,7 @@ template <class Backend, class Limiter> class client_core {
 
   result<response> request(const handle& who, std::string_view method, std::string_view path, const query& parameters,
                            std::string_view body, const call_options& options) {
-    return leave(method, path, [&]() -> result<response> {
-      if (method == "HEAD") return refuse("a HEAD answer has no body to read; use send(\"HEAD\", ...)");
-      const auto call = prepare(who, base_, method, path, parameters, body, "application/json", options);
-      return call ? run<response>(who, *call, options) : call.error();
-    });
+    return ask<response>(who, method, path, parameters, body, "application/json", options);
   }
   template <class Body>
   result<response> request_json(const handle& who, std::string_view method, std::string_view path,
@@ -2430,43 +2432,47 @@ template <class Backend, class Limiter> class client_core {
   }
   result<http_response> send(const handle& who, std::string_view method, std::string_view path, const query& parameters,
                              std::string_view body, std::string_view content_type, const call_options& options) {
-    return leave(method, path, [&]() -> result<http_response> {
-      const auto call = prepare(who, base_, method, path, parameters, body, content_type, options);
-      return call ? run<http_response>(who, *call, options) : call.error();
-    });
+    return ask<http_response>(who, method, path, parameters, body, content_type, options);
   }
 
-  // The result as a Value. `read(json&, std::optional<Value>&)` says what does not fit, if anything.
-  template <class Value, class Read>
-  result<Value> decode(std::string_view method, std::string_view path, result<response> answer,
-                       const Read& read) const {
+  // The result of a call as a Value. `decode(json&, std::optional<Value>&)` says what does not fit; empty: all does.
+  template <class Value, class Decode>
+  result<Value> get(const handle& who, std::string_view method, std::string_view path, const query& parameters,
+                    std::string_view body, const call_options& options, const Decode& decode) {
+    auto answer = ask<kept_response>(who, method, path, parameters, body, "application/json", options);
     if (!answer) return std::move(answer).error();
-    return leave(method, path, [&]() -> result<Value> {
-      std::optional<Value> value;
-      auto problem = read(answer->result, value);
-      if (problem.empty()) return *std::move(value);
-      return error{.code = errc::decode_error,
-                   .http_status = answer->http_status,
-                   .message = std::move(problem),
-                   .attempts = answer->attempts,
-                   .headers = std::move(answer->headers)};
-    });
+    std::optional<Value> value;
+    auto problem = decode(answer->result, value);
+    if (problem.empty()) return *std::move(value);
+    return misfit(method, path, *std::move(answer), std::move(problem)).error();
   }
   template <class Value>
-  result<Value> decode(std::string_view method, std::string_view path, result<response> answer) const {
+  result<Value> get(const handle& who, std::string_view method, std::string_view path, const query& parameters,
+                    std::string_view body, const call_options& options) {
     if constexpr (std::is_void_v<Value>) {
+      auto answer = request(who, method, path, parameters, body, options);
       return answer ? result<void>() : std::move(answer).error();
     } else if constexpr (std::same_as<Value, json>) {
+      auto answer = request(who, method, path, parameters, body, options);
       return answer ? result<json>(std::move(answer->result)) : std::move(answer).error();
     } else {
-      return decode<Value>(method, path, std::move(answer), [](const json& from, std::optional<Value>& value) {
-        auto failure = get_into(value, from);
-        return failure.empty() ? failure : "the result is not of the type asked for: " + failure;
-      });
+      return get<Value>(who, method, path, parameters, body, options, get_or_say<Value>);
     }
+  }
+  template <class Value, class Body>
+  result<Value> get_json(const handle& who, std::string_view method, std::string_view path, const Body& body,
+                         const call_options& options) {
+    const auto text = dump(body);
+    if (text) return get<Value>(who, method, path, {}, *text, options);
+    return leave(method, path, [&]() -> result<Value> { return text.error(); });
   }
 
  private:
+  // With the body, for the error of a result that is not of the type asked for.
+  struct kept_response : response {
+    std::string body{};
+  };
+
   // The door by which each error leaves: it says whose it is, in lines, and has no secrets.
   template <class Fn> auto leave(std::string_view method, std::string_view path, const Fn& outcome_of) const {
     auto outcome = outcome_of();
@@ -2478,6 +2484,29 @@ template <class Backend, class Limiter> class client_core {
       hidden_.scrub(e);
     }
     return outcome;
+  }
+
+  template <class Answer>
+  result<Answer> ask(const handle& who, std::string_view method, std::string_view path, const query& parameters,
+                     std::string_view body, std::string_view content_type, const call_options& options) {
+    return leave(method, path, [&]() -> result<Answer> {
+      if (!std::same_as<Answer, http_response> && method == "HEAD") {
+        return refuse("a HEAD answer has no body to read; use send(\"HEAD\", ...)");
+      }
+      const auto call = prepare(who, base_, method, path, parameters, body, content_type, options);
+      return call ? run<Answer>(who, *call, options) : call.error();
+    });
+  }
+
+  result<void> misfit(std::string_view method, std::string_view path, kept_response answer, std::string problem) const {
+    return leave(method, path, [&]() -> result<void> {
+      return error{.code = errc::decode_error,
+                   .http_status = answer.http_status,
+                   .message = std::move(problem),
+                   .attempts = answer.attempts,
+                   .body = std::move(answer.body),
+                   .headers = std::move(answer.headers)};
+    });
   }
 
   // One attempt of a call.
@@ -2495,6 +2524,7 @@ template <class Backend, class Limiter> class client_core {
     for (int number = 1;; ++number) {
       one_attempt at{.seen = {.method = call.method, .path = call.path, .number = number, .limit_key = who.limit_key}};
       if (auto taken = take_turn(who, next, deadline, options.cancel, at); !taken) {
+        name_limit(taken.error(), options);
         return without_turn(std::move(taken).error(), std::move(so_far));
       }
       auto outcome = attempt_once<Answer>(who, call, options, deadline, at);
@@ -2513,7 +2543,28 @@ template <class Backend, class Limiter> class client_core {
       if (!in_line && !sleep_until<clock>(next, options.cancel)) {
         return without_turn(unsent(errc::canceled, "canceled before another attempt"), std::move(so_far));
       }
+      if (!in_line && clock::now() >= deadline) return out_of_time(std::move(so_far), options);
     }
+  }
+
+  // Says which limit passed.
+  void name_limit(error& e, const call_options& options, bool of_attempt = false) const {
+    if (e.code != errc::timed_out) return;
+    if (e.message.empty()) e.message = errc_info(e.code).text;
+    e.message += of_attempt        ? " (client_options::attempt_"
+                 : options.timeout ? " (call_options::"
+                                   : " (client_options::";
+    const auto length = of_attempt ? options_.attempt_timeout : options.timeout.value_or(options_.timeout);
+    e.message += "timeout, " + std::to_string(length.count()) + " ms)";
+  }
+  // The deadline passed in backoff: a wait took longer than planned.
+  error out_of_time(error so_far, const call_options& options) const {
+    const auto before = "; before that: " + describe(so_far);
+    so_far.code = errc::timed_out;
+    so_far.message = "the deadline passed while waiting for another attempt";
+    name_limit(so_far, options);
+    so_far.message += before;
+    return so_far;
   }
 
   // Decides about another attempt, which `seen` then tells, and when it may go.
@@ -2554,7 +2605,9 @@ template <class Backend, class Limiter> class client_core {
   result<Answer> attempt_once(const handle& who, const prepared& call, const call_options& options, time_point deadline,
                               one_attempt& at) {
     const auto began = clock::now();
-    if (options_.attempt_timeout.count() > 0) deadline = (std::min)(deadline, after(began, options_.attempt_timeout));
+    const auto end_of_attempt = options_.attempt_timeout.count() > 0 ? after(began, options_.attempt_timeout) : never;
+    const bool of_attempt = end_of_attempt < deadline;
+    if (of_attempt) deadline = end_of_attempt;
     const auto most = options_.max_response_bytes;
     auto sent = backend_.send({call.method, call.url, call.headers(), call.body, deadline, most, options.cancel});
     at.seen.elapsed = clock::now() - began;
@@ -2563,10 +2616,13 @@ template <class Backend, class Limiter> class client_core {
     if (sent && !upstream) hold_for(who, call, *sent);
     if (at.turn && server_is_done(sent)) at.turn->answered();
     at.turn.reset();
-    if (!sent) return std::move(sent).error();
+    if (!sent) {
+      name_limit(sent.error(), options, of_attempt);
+      return std::move(sent).error();
+    }
     auto outcome = read<Answer>(*std::move(sent), upstream);
     if (outcome) {
-      if constexpr (std::same_as<Answer, response>) outcome->attempts = at.seen.number;
+      if constexpr (!std::same_as<Answer, http_response>) outcome->attempts = at.seen.number;
       return outcome;
     }
     auto& e = outcome.error();
@@ -2603,6 +2659,11 @@ template <class Backend, class Limiter> class client_core {
     }
     if constexpr (std::same_as<Answer, response>) {
       return interpret(std::move(answer));
+    } else if constexpr (std::same_as<Answer, kept_response>) {
+      auto body = first_bytes(answer.body);
+      auto meaning = interpret(std::move(answer));
+      if (!meaning) return std::move(meaning).error();
+      return kept_response{*std::move(meaning), std::move(body)};
     } else {
       if (answer.status != 429 || upstream) return answer;
       auto meaning = interpret(answer);  // in its own dialect, unless that takes a 429 for something else
@@ -4020,19 +4081,22 @@ inline result<query> query_of(const crm::contact_query& which) {
   return parameters;
 }
 
+// GETs a result by a function for its type: for the sections that the client does not know.
+struct decoded {
+  template <class Value, class Client, class Decode>
+  static result<Value> get(const Client& client, std::string_view path, const query& parameters,
+                           const call_options& options, const Decode& decode) {
+    return client.core_->template get<Value>(*client.handle_, "GET", path, parameters, {}, options, decode);
+  }
+};
 template <class Value, class Client>
 result<Value> fetch_records(const Client& user, const std::string& path, const query& which,
                             const call_options& options) {
-  auto answer = user.request("GET", path, which, options);
-  if (!answer) return std::move(answer).error();
-  Value value{};
-  record_reader reader("result");
-  reader.read(answer->result, value);
-  if (reader.problem().empty()) return value;
-  return error{.code = errc::decode_error,
-               .http_status = answer->http_status,
-               .message = reader.problem(),
-               .attempts = answer->attempts};
+  return decoded::get<Value>(user, path, which, options, [](json& from, std::optional<Value>& value) {
+    record_reader reader("result");
+    reader.read(from, value.emplace());
+    return reader.problem();
+  });
 }
 
 // --- Hosted API -----------------------------------------------------------------------------------------------------
@@ -4132,21 +4196,16 @@ struct record_page {
   json records{};
   std::string next{};  // empty: it is the last
 };
-inline result<record_page> read_page(response answer) {
-  const auto bad = [&](const char* what) {
-    return error{.code = errc::decode_error,
-                 .http_status = answer.http_status,
-                 .message = std::string("the page of records has ") + what,
-                 .attempts = answer.attempts};
-  };
-  auto& page = answer.result;
+inline std::string read_page(json& page, std::optional<record_page>& to) {
   const auto records = page.is_object() ? page.find("records") : page.end();
-  if (records == page.end() || !records->is_array()) return bad("no array \"records\"");
+  if (records == page.end() || !records->is_array()) return "the page of records has no array \"records\"";
   const auto next = page.find("next_cursor");
-  if (next != page.end() && !next->is_string() && !next->is_null()) return bad("a \"next_cursor\" that is no text");
-  record_page read{.next = next != page.end() && next->is_string() ? next->get<std::string>() : std::string()};
-  read.records = std::move(*records);
-  return read;
+  if (next != page.end() && !next->is_string() && !next->is_null()) {
+    return "the page of records has a \"next_cursor\" that is no text";
+  }
+  to.emplace().next = next != page.end() && next->is_string() ? next->get<std::string>() : std::string();
+  to->records = std::move(*records);
+  return {};
 }
 
 // Tells a cursor that comes again, remembering one at a time (Brent): at the latest when a circle was gone through for
@@ -4447,7 +4506,7 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
   for (detail::cursor_watch watch;;) {
     auto asked = *parameters;
     if (!so_far.cursor.empty()) asked.emplace_back("cursor", so_far.cursor);
-    auto page = connection.request("GET", "records", asked, options).and_then(detail::read_page);
+    auto page = detail::decoded::get<detail::record_page>(connection, "records", asked, options, detail::read_page);
     if (!page) return failed(std::move(page).error());
     bool more = true;
     for (auto& record : page->records) {
@@ -4458,7 +4517,9 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
     so_far.done = page->next.empty();
     if (so_far.done) return so_far;
     if (watch.comes_again(page->next)) {
-      return failed({.code = errc::malformed_response, .message = "a cursor came again: the pages have no end"});
+      return failed({.code = errc::malformed_response,
+                     .message = "a cursor came again: the pages have no end",
+                     .request = "GET records"});
     }
     so_far.cursor = std::move(page->next);
     if (!more) return so_far;
