@@ -45,6 +45,11 @@ void check_silent(const nango::error& e) {
     CHECK_FALSE(contains(e.type, secret));
     CHECK_FALSE(contains(e.message, secret));
     CHECK_FALSE(contains(e.body, secret));
+    CHECK_FALSE(contains(e.request, secret));
+    for (const auto& [name, value] : e.headers) {
+      CHECK_FALSE(contains(name, secret));
+      CHECK_FALSE(contains(value, secret));
+    }
     CHECK_FALSE(contains(printed.str(), secret));
     CHECK_FALSE(contains(nango::exception(e).what(), secret));
   }
@@ -100,6 +105,20 @@ TEST_CASE("a server that repeats a secret in a body without an envelope is not q
       const auto e = silent(f.answering(status, "<p>" + secret + secret + "</p>" + secret).get("x"));
       if (!e.body.empty()) CHECK(e.body.starts_with("<p>"));
       silent(f.answering(429, secret).send("GET", "x"));
+    }
+  }
+}
+
+TEST_CASE("a server that repeats a secret in a header is not quoted on it") {
+  fixture f;
+  for (const auto& secret : secrets) {
+    CAPTURE(secret);
+    const nango::headers fields{{"X-Echo", "a " + secret + " b"}, {secret, ""}, {"X-Request-Id", "r-1"}};
+    f.backend.answer(401, "", fields).answer(200, "", fields).answer(200, R"({"status":"ok","result":"x"})", fields);
+    for (const auto& e : {silent(f.api.get("x")), silent(f.api.get("x")), silent(f.api.get<int>("x"))}) {
+      REQUIRE(e.headers.size() == 3);
+      CHECK(e.headers[0].value == "a *** b");
+      CHECK(e.headers[2].value == "r-1");
     }
   }
 }
@@ -262,6 +281,25 @@ TEST_CASE("the observer does not see a secret in the path") {
     CHECK(path.ends_with("/b"));
     for (const auto& secret : secrets) CHECK_FALSE(contains(path, secret));
   }
+}
+
+TEST_CASE("the observer does not see a secret in an answer's headers, nor in whose call it was") {
+  auto options = options_with_secrets();
+  options.limit_key = "program of " + key;
+  std::vector<std::string> texts;
+  options.on_attempt = [&](const nango::attempt& seen) {
+    texts.emplace_back(seen.limit_key);
+    for (const auto& [name, value] : seen.headers) texts.push_back(name + ": " + value);
+  };
+  fixture f(options);
+  const nango::headers fields{{"X-Echo", key}, {"X-Other", "b"}};
+  f.backend.answer(200, R"({"status":"ok"})", fields).answer(404, "", fields);
+  CHECK(f.api.request("GET", "x").value().headers[0].value == key);  // the answer is given as it came
+  CHECK_FALSE(f.api.get("x"));
+  const std::vector<std::string> once{"program of ***", "X-Echo: ***", "X-Other: b"};
+  CHECK(texts.size() == 6);
+  CHECK(std::vector(texts.begin(), texts.begin() + 3) == once);
+  CHECK(std::vector(texts.begin() + 3, texts.end()) == once);
 }
 
 TEST_CASE("an answer that is a success is given as it came, secrets and all") {

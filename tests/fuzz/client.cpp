@@ -66,6 +66,7 @@ struct driven_backend {
     }
     nango::http_response made{.status = in.one_of(statuses)};
     if (const char* wait = in.one_of(waits); *wait != '\0') made.headers.push_back({"Retry-After", wait});
+    if (in.one_in(4)) made.headers.push_back({"X-Echo", std::string(in.text()) + key});
     made.body = body();
     return made;
   }
@@ -75,7 +76,7 @@ struct driven_backend {
     switch (in.below(4)) {
       case 0: return R"({"status":"ok","result":[1]})";
       case 1: return nango::json{{"status", "error"}, {"error_type", in.one_of(types)}, {"error_msg", key}}.dump();
-      case 2: return std::string(4'070 + in.below(40), 'x') + key + std::string(in.text());  // cut at 4,096
+      case 2: return std::string(16'358 + in.below(40), 'x') + key + std::string(in.text());  // cut at 16,384
       default: return std::string(in.text());
     }
   }
@@ -102,6 +103,7 @@ nango::client_options take_options(world& all) {
   options.on_attempt = [&all, most = options.retry.max_attempts](const nango::attempt& seen) {
     check(seen.number == ++all.call.seen && seen.number <= most, "attempts are told one by one, to the last");
     check_secret(seen.path);
+    for (const auto& field : seen.headers) check_secret(field.value);
     if (all.in.one_in(32)) all.call.source.cancel();
   };
   return options;
@@ -128,6 +130,9 @@ void check_outcome(const world& all, std::string_view method, const nango::clien
   check(!e->message.empty() && !nango_fuzz::has_control(e->message), "the message is one line");
   for (const std::string_view text : {std::string_view(e->message), std::string_view(e->type)}) check_secret(text);
   check_secret(e->body);
+  check_secret(e->request);
+  for (const auto& field : e->headers) check_secret(field.value);
+  check(e->request.starts_with(method), "the request is told");
   for (std::size_t n = std::string_view(key).size() - 1; n >= 8 && e->body.size() == 16'384; --n) {
     check(!e->body.ends_with(std::string_view(key).substr(0, n)), "nor a part of it, where a body was cut");
   }

@@ -105,6 +105,7 @@ inline void check_error(const nango::error& e, const nango::http_response& answe
   check(e.http_status == answer.status, "the status is told");
   check(!e.message.empty() && !has_control(e.message), "the message is one line");
   check(e.body.size() <= 16'384 && answer.body.starts_with(e.body), "the body is the answer's first 16 KiB");
+  check(e.headers.size() == answer.headers.size(), "the headers are the answer's");
   check(!e.retry_after || (e.retry_after->count() >= 0 && *e.retry_after <= year), "retry_after is 0 to a year");
   const bool refused = e.code == errc::params_error || e.code == errc::auth_error || e.code == errc::rate_limited;
   check(e.may_have_executed != refused, "what the API refused did not execute, the rest may have");

@@ -46,7 +46,8 @@ struct timed_fixture {
     options.on_attempt = [this](const nango::attempt& seen) {
       paths.emplace_back(seen.path);
       attempts.push_back(seen);
-      attempts.back().method = attempts.back().path = {};
+      attempts.back().method = attempts.back().path = attempts.back().limit_key = {};
+      attempts.back().headers = {};
     };
   }
   timed_fixture(const timed_fixture&) = delete;
