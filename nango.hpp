@@ -527,7 +527,8 @@ concept rate_limiter = requires(Limiter& limiter, std::string_view key, typename
 /// given up arrives within `linger` or never. Throughput is at most requests / (per + round trip).
 ///
 /// Free slots are given at once. Once somebody had to wait, callers of the key are served first come, first served, and
-/// let go 1.01 * per / requests apart, until 2 * per have gone by in which nobody had to wait: gateways that estimate a
+/// let go 1.01 * per / requests apart (by the schedule: one that wakes late does not shift those behind it, up to a
+/// hundredth of `per`), until 2 * per have gone by in which nobody had to wait: gateways that estimate a
 /// rate from fixed windows refuse some bursts that stay below the limit. Callers of other keys never wait for them.
 ///
 /// A key is forgotten when it says nothing any more. A copyable handle: copies share their state, so several clients of
@@ -1464,28 +1465,28 @@ struct limiter_waiter {
 // What is known of one key. Its decisions are functions of this state and of the time; nothing here waits or locks.
 class limiter_window {
  public:
-  // When a caller may go: the first in line, or one that finds no line. never: only once a held permit is back.
-  time_point turn(time_point now, const rate& r) const {
-    const auto t = (std::max)(now, not_before_);
-    const auto counting = first_counting(now);
-    return used(counting) < r.requests ? t : (std::max)(t, *counting);
+  // From when on a caller may go: the first in line, or one that finds no line. never: once a held permit is back.
+  time_point turn(const rate& r) const {
+    return ends_.size() < r.requests ? not_before_ : (std::max)(not_before_, ends_[ends_.size() - r.requests]);
   }
 
   // The earliest turn of the n-th in line: all held permits back now, answers at once, nobody in front giving up.
   // Plays the turns through, but only until each of the `requests` slots was back once. From then on only the pace
   // matters: `requests` steps take 1.01 * per, and a slot that was taken `requests` turns ago is back after `per`.
   time_point earliest_turn(time_point now, const rate& r, std::size_t n) const {
-    auto ending = first_counting(now);
-    auto free = r.requests - used(ending);
+    const auto taken = (std::min)(ends_.size(), r.requests);
+    auto free = r.requests - taken;
+    auto ending = ends_.end() - static_cast<std::ptrdiff_t>(taken);
     const auto first_held = std::lower_bound(ending, ends_.end(), never);
     auto held = ends_.end() - first_held;
     std::vector<time_point> again;  // when the slots that were taken on the way are back
     std::size_t retaken = 0;        // so many of them were taken again
-    for (auto t = (std::max)(now, not_before_);; t = after(t, step(r)), --n) {
+    std::size_t late = 0;           // so many of them were taken after their time, so that they are back later
+    for (auto t = (std::max)(not_before_, now - slack(r));; t = after(t, step(r)), --n) {
       const auto held_back = held > 0 ? after(now, r.per) : never;
       const auto counted_back = ending != first_held ? *ending : never;
       const auto again_back = retaken < again.size() ? again[retaken] : never;
-      const auto back = free > 0 ? now : (std::min)({held_back, counted_back, again_back});
+      const auto back = free > 0 ? t : (std::min)({held_back, counted_back, again_back});
       if (free > 0) {
         --free;
       } else if (back == again_back) {
@@ -1496,19 +1497,22 @@ class limiter_window {
         ++ending;
       }
       t = (std::max)(t, back);
-      if (n == 1) return t;
-      if (free == 0 && held == 0 && ending == first_held) return after(t, times(step(r), n - 1));
-      again.push_back(after(t, r.per));
+      if (n == 1) return (std::max)(t, now);
+      again.push_back(after((std::max)(t, now), r.per));
+      if (t < now) late = again.size();
+      if (free == 0 && held == 0 && ending == first_held && retaken >= late) return after(t, times(step(r), n - 1));
     }
   }
 
-  // A permit is given at `now`, to a caller that had to wait or had not.
+  // A permit is given at `now` that could be given from turn() on, to a caller that had to wait or had not.
   void begin(const rate& r, time_point now, bool waited) {
-    const auto counting = first_counting(now);
-    if (ends_.end() - counting <= counting - ends_.begin()) ends_.erase(ends_.begin(), counting);
+    const auto due = turn(r);
+    const auto made_up_for = now - slack(r);
+    const auto recent = std::upper_bound(ends_.cbegin(), ends_.cend(), made_up_for);
+    if (ends_.cend() - recent <= recent - ends_.cbegin()) ends_.erase(ends_.cbegin(), recent);
     ends_.push_back(never);
     if (waited) paced_until_ = after(now, times(r.per, 2));
-    if (now < paced_until_) not_before_ = after(now, step(r));
+    if (now < paced_until_) not_before_ = after((std::max)(due, made_up_for), step(r));
   }
 
   // A permit comes back at `now`.
@@ -1553,11 +1557,8 @@ class limiter_window {
     const auto n = static_cast<nanoseconds::rep>(r.requests);
     return (r.per + r.per / 100 + nanoseconds(n - 1)) / n;
   }
-  using ends_iterator = std::vector<time_point>::const_iterator;
-  ends_iterator first_counting(time_point now) const noexcept {
-    return std::upper_bound(ends_.begin(), ends_.end(), now);
-  }
-  std::size_t used(ends_iterator counting) const noexcept { return static_cast<std::size_t>(ends_.end() - counting); }
+  // The schedule makes up for callers that woke late, to a step or a hundredth of `per`. More would be a burst.
+  static nanoseconds slack(const rate& r) noexcept { return (std::max)(step(r), r.per / 100); }
 
   // When each request stops counting, in order; never: its permit is held. Those that have passed stay a while.
   std::vector<time_point> ends_{};
@@ -1621,7 +1622,7 @@ template <class Clock> class limiter {
     const auto now = Clock::now();
     sweep_some(*shard, now);
     auto& window = shard->window(key);
-    if (!window.has_line() && window.turn(now, limits) <= now) {
+    if (!window.has_line() && window.turn(limits) <= now) {
       window.begin(limits, now, false);
       return permit({shard, &window});
     }
@@ -1664,7 +1665,7 @@ template <class Clock> class limiter {
     auto now = Clock::now();
     auto turn = never;
     for (;; now = Clock::now()) {
-      turn = window.is_first(self) ? window.turn(now, limits) : never;
+      turn = window.is_first(self) ? window.turn(limits) : never;
       if (turn <= now || now >= deadline || cancel.canceled()) break;
       Clock::wait_until(self.wake, lock, (std::min)({turn, deadline, next_look(now, cancel)}));
     }

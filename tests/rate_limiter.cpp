@@ -861,7 +861,7 @@ TEST_CASE_FIXTURE(at_the_start, "when nobody had to wait for two spans, free slo
   check_permits(callers, {{0, 400ms}});
   SUBCASE("a nanosecond too early") {
     strictly_to(400ms + 2 * four.per - 1ns);
-    send_and_answer(l, 1);
+    send_and_answer(l, 2);  // the schedule makes up for one step
     CHECK_FALSE(has_slot(l));
   }
   SUBCASE("calls that need not wait do not put it off") {
@@ -905,24 +905,48 @@ TEST_CASE_FIXTURE(at_the_start, "callers kept back by a hold go one by one after
   check_permits(callers, {{0, 1s}, {1, 1s + step}, {2, 1s + 2 * step}});
 }
 
-TEST_CASE_FIXTURE(at_the_start, "a clock that jumps lets one caller go, and the others a whole step after each other") {
+TEST_CASE_FIXTURE(at_the_start, "a clock that jumps makes up for one step, and no burst") {
   strict_limiter l(four);
   send_and_answer(l, 4);
   line callers(l);
   callers.join(3);
   strict_clock::advance(1h);
-  check_permits(callers, {{0, 1h}, {1, 1h + step}, {2, 1h + 2 * step}});
+  REQUIRE(callers.settle() == 2);
+  CHECK(told_to_wait(l) == 2 * step);
+  strictly_to(1h + step - 1ns);
+  REQUIRE(callers.settle() == 2);
+  strictly_to(1h + step);
+  REQUIRE(callers.settle() == 3);
 }
 
-TEST_CASE_FIXTURE(at_the_start, "callers let go late are never closer than a step") {
+TEST_CASE_FIXTURE(at_the_start, "a waiter that woke late does not shift those behind it") {
   strict_limiter l(four);
   send_and_answer(l, 4);
   line callers(l);
   callers.join(3);
-  strictly_to(430ms);
-  check_permits(callers, {{0, 430ms}, {1, 430ms + step}});
-  strictly_to(430ms + 2 * step + 70ms);
-  check_permits(callers, {{2, 430ms + 2 * step + 70ms}});
+  strictly_to(430ms);  // the first was due at 400 ms
+  check_permits(callers, {{0, 430ms}});
+  CHECK(told_to_wait(l) == 400ms + 3 * step - 430ms);
+  check_permits(callers, {{1, 400ms + step}});
+  strictly_to(400ms + 2 * step + 70ms);
+  check_permits(callers, {{2, 400ms + 2 * step + 70ms}});
+  callers.join(1);
+  check_permits(callers, {{3, 400ms + 3 * step}});
+}
+
+TEST_CASE_FIXTURE(at_the_start, "a pace of many small steps makes up for a hundredth of the span") {
+  const nango::rate many{.requests = 1'000, .per = 1s};
+  strict_limiter l(many);
+  send_and_answer(l, 1'000);
+  line callers(l);
+  callers.answer_at_once();
+  callers.join(30);
+  strictly_to(1s + 5ms);  // five steps late: six are due
+  REQUIRE(callers.settle() == 5);
+  strictly_to(1s + 5'050us);
+  REQUIRE(callers.settle() == 6);
+  strictly_to(1s + 105ms);  // a stall: ten steps are made up for
+  REQUIRE(callers.settle() == 16);
 }
 
 TEST_CASE_FIXTURE(at_the_start, "callers of other keys do not wait for a queue") {
