@@ -738,7 +738,7 @@ struct client_options {
   nango::rate rate{};                                      ///< Of each user token.
   std::string limit_key{};                                 ///< For calls without a user token; empty: not limited.
   std::size_t max_response_bytes = std::size_t{64} << 20;  ///< Of one body, decompressed. At least 1.
-  std::string ca_file{};                  ///< PEM, instead of the system's authorities; empty: the system's.
+  std::string ca_file{};                  ///< PEM, read once, instead of the system's authorities; empty: the system's.
   std::string proxy{};                    ///< "http://[user:pass@]host:port", for an https:// base URL; empty: none.
   bool allow_plaintext_loopback = false;  ///< http:// to 127.0.0.0/8, ::1 and localhost only.
   nango::dialect dialect{};               ///< Which API answers; hosted::options sets it.

@@ -75,6 +75,21 @@ TEST_CASE("clients that were given copies of one limiter share it") {
   CHECK(manual_clock::elapsed() == 5s);
 }
 
+TEST_CASE("a client that takes the place of another with its limiter does not double a user's rate") {
+  fixture f;
+  const window limiter(f.options.rate);
+  f.backend.always([](const http_request&) { return http_response{.status = 204}; });
+  timed_client current(f.options, f.backend, limiter);
+  for (int i = 0; i < 100; ++i) REQUIRE(current.user("rolf").get("x"));
+  CHECK(manual_clock::elapsed() == 0s);
+  f.options.api_key = "the-new-key-0123456789";
+  f.options.timeout = 60s;
+  current = timed_client(f.options, f.backend, limiter);
+  REQUIRE(current.user("rolf").get("x"));
+  CHECK(manual_clock::elapsed() == 1s);
+  CHECK(f.backend.last().header("Authorization") == "Bearer the-new-key-0123456789");
+}
+
 TEST_CASE("calls without a limit key are not limited, those with the option limit_key are") {
   fixture f;
   f.options.rate = {.requests = 1, .per = 5s};

@@ -135,17 +135,24 @@ TEST_CASE("a backend of one's own") {
   CHECK(api.get("crm/contacts")->empty());
 }
 
-TEST_CASE("a new key") {
+TEST_CASE("a new key, with the same limiter: no user's rate is doubled") {
   const nango_test::local_nango server;
   const auto options = [&](const std::string& key) {
     return nango::client_options{.api_key = key, .base_url = server.base_url(), .ca_file = server.ca_file()};
   };
-  nango::client current(options("the-old-key-1234"));
-  const auto new_key = server.api_key();
+  const auto token = server.user_token();
+  const auto old_options = options(server.api_key()), new_options = options(server.api_key());
+  // clang-format off
   // [key rotation]
-  nango::client api = current;                // a copy in each thread: calls under way go on with the old key
-  current = nango::client(options(new_key));  // under your own lock, if threads copy it at the same time
+  const nango::sliding_window limiter(old_options.rate);  // made once: a new limiter would count each user anew
+  nango::client current(old_options, nango::httplib_backend(old_options), limiter);
+  // later, for a new key or any other option, under your own lock if threads copy `current` at the same time:
+  nango::client api = current;                            // who has a copy goes on with the old options
+  current = nango::client(new_options, nango::httplib_backend(new_options), limiter);
   // [end]
-  CHECK(api.get("test/echo").error().code == nango::errc::auth_error);
-  CHECK(current.get("test/echo"));
+  // clang-format on
+  for (int i = 0; i < 100; ++i) REQUIRE(api.user(token).get("test/echo"));
+  for (int i = 0; i < 100; ++i) REQUIRE(current.user(token).get("test/echo"));
+  CHECK(server.most_in_a_window(token) <= 100);
+  CHECK(server.refused(token) == 0);
 }
