@@ -36,7 +36,7 @@
 #include <condition_variable>  // the one way to wait
 #include <cstddef>             // size_t
 #include <cstdint>             // uint64_t
-#include <cstdio>              // sscanf reads HTTP dates, snprintf writes times
+#include <cstdio>              // sscanf reads HTTP dates, snprintf writes times, fputs last words
 #include <cstdlib>             // getenv, abort
 #include <exception>           // what other code throws
 #include <functional>          // client_options::on_attempt, any_backend
@@ -94,6 +94,13 @@ link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own
 
 #if defined(__cpp_exceptions) || defined(_CPPUNWIND)
 #define NANGO_DETAIL_EXCEPTIONS
+#endif
+
+// clang then warns of references into a result that is gone.
+#if defined(__clang__)
+#define NANGO_DETAIL_LIFETIMEBOUND [[clang::lifetimebound]]
+#else
+#define NANGO_DETAIL_LIFETIMEBOUND
 #endif
 
 // Two versions, one with and one without JSON_DIAGNOSTICS (another class layout), or one with and one without
@@ -196,7 +203,7 @@ class exception : public std::runtime_error {
   /// Of an error, whose one line is what().
   explicit exception(nango::error e);
   /// The error; it lives as long as a copy of the exception.
-  const nango::error& error() const noexcept { return *error_; }
+  const nango::error& error() const noexcept NANGO_DETAIL_LIFETIMEBOUND { return *error_; }
 
  private:
   std::shared_ptr<const nango::error> error_;  // shared, so that copying the exception does not throw
@@ -206,6 +213,7 @@ template <class Value> class result;
 
 namespace detail {  // forward declarations; the namespace itself is opened once, below
 [[noreturn]] void raise(const error& e);
+[[noreturn]] void no_value(const error& e);
 template <class Value> inline constexpr bool is_result = false;
 template <class Value> inline constexpr bool is_result<result<Value>> = true;
 template <class Clock> class limiter;
@@ -282,17 +290,25 @@ template <class Value> class [[nodiscard]] result {
   explicit operator bool() const noexcept { return has_value_; }
   /// @}
 
-  /// @{ The value; std::abort where there is none.
-  Value& operator*() & { return has_value_ ? value_ : (std::abort(), value_); }
-  const Value& operator*() const& { return has_value_ ? value_ : (std::abort(), value_); }
+  /// @{ The value. Where there is none, the program ends by std::abort with the error in one line on stderr.
+  ///
+  /// What `->` leads to lives as long as the result. `for (auto& [k, v] : api.get("x")->items())` and
+  /// `auto& first = api.get("x")->front();` use a result that is gone, and compilers are silent about it. Name the
+  /// result: `auto x = api.get("x"); for (auto& [k, v] : x->items())`.
+  Value& operator*() & NANGO_DETAIL_LIFETIMEBOUND { return has_value_ ? value_ : (detail::no_value(error_), value_); }
+  const Value& operator*() const& NANGO_DETAIL_LIFETIMEBOUND {
+    return has_value_ ? value_ : (detail::no_value(error_), value_);
+  }
   Value operator*() && { return std::move(**this); }
-  Value* operator->() { return std::addressof(**this); }
-  const Value* operator->() const { return std::addressof(**this); }
+  Value* operator->() NANGO_DETAIL_LIFETIMEBOUND { return std::addressof(**this); }
+  const Value* operator->() const NANGO_DETAIL_LIFETIMEBOUND { return std::addressof(**this); }
   /// @}
 
-  /// @{ The value; throws nango::exception where there is none (with exceptions off: std::abort).
-  Value& value() & { return has_value_ ? value_ : (detail::raise(error_), value_); }
-  const Value& value() const& { return has_value_ ? value_ : (detail::raise(error_), value_); }
+  /// @{ The value; throws nango::exception where there is none (with exceptions off it aborts as `*` does).
+  Value& value() & NANGO_DETAIL_LIFETIMEBOUND { return has_value_ ? value_ : (detail::raise(error_), value_); }
+  const Value& value() const& NANGO_DETAIL_LIFETIMEBOUND {
+    return has_value_ ? value_ : (detail::raise(error_), value_);
+  }
   Value value() && { return std::move(value()); }
   /// @}
 
@@ -306,8 +322,8 @@ template <class Value> class [[nodiscard]] result {
   /// @}
 
   /// @{ The error; an empty one where there is a value.
-  nango::error& error() & noexcept { return error_; }
-  const nango::error& error() const& noexcept { return error_; }
+  nango::error& error() & noexcept NANGO_DETAIL_LIFETIMEBOUND { return error_; }
+  const nango::error& error() const& noexcept NANGO_DETAIL_LIFETIMEBOUND { return error_; }
   nango::error error() && noexcept { return std::move(error_); }
   /// @}
 
@@ -376,8 +392,8 @@ template <> class [[nodiscard]] result<void> {
   explicit operator bool() const noexcept { return has_value_; }
   void operator*() const noexcept {}
   void value() const { return has_value_ ? void() : detail::raise(error_); }
-  nango::error& error() & noexcept { return error_; }
-  const nango::error& error() const& noexcept { return error_; }
+  nango::error& error() & noexcept NANGO_DETAIL_LIFETIMEBOUND { return error_; }
+  const nango::error& error() const& noexcept NANGO_DETAIL_LIFETIMEBOUND { return error_; }
   nango::error error() && noexcept { return std::move(error_); }
 
   template <class Fn> auto and_then(Fn&& f) const {
@@ -432,12 +448,13 @@ class cancel_source {
   cancel_source& operator=(const cancel_source&) = default;
   /// @}
   ~cancel_source() = default;
-  /// Cancels, for good.
+  /// Cancels, for good. Async-signal-safe: the handler of a signal may call it on a source that was made before.
   void cancel() const noexcept { flag_->store(true, std::memory_order_release); }
   /// A token for call_options::cancel; it may outlive the source.
   cancel_token token() const { return cancel_token(flag_); }
 
  private:
+  static_assert(std::atomic<bool>::is_always_lock_free, "cancel() has no lock, so that signal handlers may call it");
   std::shared_ptr<std::atomic<bool>> flag_ = std::make_shared<std::atomic<bool>>(false);
 };
 
@@ -1238,13 +1255,18 @@ inline std::string describe(const error& e) {
   return one_line(std::move(line));
 }
 
-// Throws an exception made of `from`, or aborts with exceptions off.
+[[noreturn]] inline void abort_with(const std::string& line) {
+  static_cast<void>(std::fputs(("nango: " + line + '\n').c_str(), stderr));
+  std::abort();
+}
+inline void no_value(const error& e) { abort_with("a result without a value was dereferenced: " + describe(e)); }
+
+// Throws an exception made of `from`, or aborts with its words where exceptions are off.
 template <class Exception, class From> [[noreturn]] void raise_as(const From& from) {
 #ifdef NANGO_DETAIL_EXCEPTIONS
   throw Exception(from);
 #else
-  static_cast<void>(from);
-  std::abort();
+  abort_with(Exception(from).what());
 #endif
 }
 inline void raise(const error& e) { raise_as<exception>(e); }
@@ -4567,6 +4589,7 @@ inline bool verify_webhook(std::string_view raw_body, std::string_view signature
 
 #undef NANGO_DETAIL_EXCEPTIONS
 #undef NANGO_DETAIL_HTTPLIB
+#undef NANGO_DETAIL_LIFETIMEBOUND
 #undef NANGO_DETAIL_VERSION
 
 #endif  // NANGO_HPP

@@ -26,8 +26,10 @@ namespace {
 
 using std::chrono::steady_clock;
 
-volatile sig_atomic_t interrupted = 0;
-void interrupt(int) { interrupted = 1; }  // all that a handler may do
+// [interrupted]
+nango::cancel_source interrupted;                 // made before the handler is
+void on_interrupt(int) { interrupted.cancel(); }  // which a handler may: cancel() is async-signal-safe
+// [end]
 
 struct totals {
   std::atomic<std::size_t> done = 0, records = 0, requests = 0, waited_ms = 0;
@@ -95,25 +97,24 @@ int main(int argc, char** argv) {
   const nango::client api(options);
 
   struct sigaction action {};
-  action.sa_handler = interrupt;
+  action.sa_handler = on_interrupt;
   action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C kills
   ::sigaction(SIGINT, &action, nullptr);
 
-  nango::cancel_source source;
+  const auto cancel = interrupted.token();
   std::size_t next = 0;
   std::mutex next_mutex;
   std::vector<std::thread> threads;
   const auto began = steady_clock::now();
   for (int i = 0; i < 16; ++i) {
-    threads.emplace_back([&] { work(api, tokens, calls, next, next_mutex, source.token(), sum); });
+    threads.emplace_back([&] { work(api, tokens, calls, next, next_mutex, cancel, sum); });
   }
   const bool on_terminal = ::isatty(STDERR_FILENO) == 1;
   const auto all = users * calls;
-  for (int look = 0; sum.done < all && interrupted == 0; ++look) {
+  for (int look = 0; sum.done < all && !cancel.canceled(); ++look) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     if (on_terminal && look % 10 == 0) show_progress(sum, all, began);
   }
-  if (interrupted != 0) source.cancel();
   for (auto& thread : threads) thread.join();
   if (on_terminal) std::cerr << "\r\x1b[K";
 
@@ -123,6 +124,6 @@ int main(int argc, char** argv) {
             << sum.requests << " requests, " << sum.records << " records, " << sum.waited_ms
             << " ms of waiting for turns\n";
   for (const auto& [code, count] : sum.errors) std::cout << count << " x " << code << '\n';
-  if (interrupted != 0) std::cout << "interrupted\n";
-  return interrupted != 0 ? 130 : sum.errors.empty() ? 0 : 1;
+  if (cancel.canceled()) std::cout << "interrupted\n";
+  return cancel.canceled() ? 130 : sum.errors.empty() ? 0 : 1;
 }

@@ -332,7 +332,7 @@ nango::query parse_query(const std::vector<std::string>& parts) {
   return parameters;
 }
 
-nango::cancel_source interrupt;  // to cancel it stores to an atomic, which a signal's handler may
+nango::cancel_source interrupt;  // cancel() is async-signal-safe
 void on_signal(int) { interrupt.cancel(); }
 
 // What the command line says.

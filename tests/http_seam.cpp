@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <concepts>
+#include <csignal>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -48,6 +49,22 @@ int status_of(any_backend& backend) { return backend.send({}).value().status; }
 static_assert(std::copyable<cancel_token> && std::is_nothrow_move_constructible_v<cancel_token>);
 static_assert(std::copyable<cancel_source> && std::default_initializable<cancel_source>);
 static_assert(noexcept(std::declval<const cancel_token&>().canceled()));
+
+namespace {
+
+const cancel_source interrupted;  // made before the handler is
+extern "C" void interrupt(int) { interrupted.cancel(); }
+
+}  // namespace
+
+TEST_CASE("the handler of a signal may cancel") {
+  const auto token = interrupted.token();
+  auto* const usual = std::signal(SIGUSR1, interrupt);
+  CHECK_FALSE(token.canceled());
+  CHECK(std::raise(SIGUSR1) == 0);
+  CHECK(token.canceled());
+  std::signal(SIGUSR1, usual);
+}
 
 TEST_CASE("a token of its own never says that a call was canceled") {
   const cancel_token token;

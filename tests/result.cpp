@@ -3,6 +3,9 @@
 #include "nango.hpp"
 
 #include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <memory>
 #include <new>
@@ -526,6 +529,51 @@ TEST_CASE("value() without a value throws an exception that carries the error") 
   check_throws_failure([&] { nothing.value(); });
   check_throws_failure([&] { std::as_const(nothing).value(); });
   check_throws_failure([&] { std::move(nothing).value(); });
+}
+
+namespace {
+
+// What a process prints on stderr that does `f` and is to end by std::abort.
+template <class F> std::string last_words(F&& f) {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const auto child = ::fork();
+  if (child == 0) {
+    ::signal(SIGABRT, SIG_DFL);  // not doctest's
+    ::dup2(ends[1], STDERR_FILENO);
+    f();
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  std::string words;
+  char part[256];
+  for (ssize_t size = 0; (size = ::read(ends[0], part, sizeof part)) > 0;) {
+    words.append(part, static_cast<std::size_t>(size));
+  }
+  ::close(ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT));
+  return words;
+}
+
+}  // namespace
+
+TEST_CASE("a result without a value that is dereferenced aborts with its error in one line on stderr") {
+  const error e{.code = errc::auth_error, .http_status = 401, .message = "no\nsuch key", .request = "GET x"};
+  const std::string due =
+      "nango: a result without a value was dereferenced: AUTH_ERROR (HTTP 401): no such key [GET x]\n";
+  result<std::string> r = e;
+  CHECK(last_words([&] { static_cast<void>(*r); }) == due);
+  CHECK(last_words([&] { static_cast<void>(*std::as_const(r)); }) == due);
+  CHECK(last_words([&] { static_cast<void>(*std::move(r)); }) == due);
+  CHECK(last_words([&] { static_cast<void>(r->size()); }) == due);
+  CHECK(last_words([&] { static_cast<void>(std::as_const(r)->size()); }) == due);
+}
+
+TEST_CASE("an exception that nobody catches ends the program with the words of its error") {
+  const auto words = last_words([]() noexcept { result<int>(error{.code = errc::timed_out, .message = "m"}).value(); });
+  CHECK(words.find("timed_out: m") != std::string::npos);
 }
 
 // ---- value_or ------------------------------------------------------------------------------------------------------

@@ -33,6 +33,13 @@ auto call(const nango::basic_client<nango::any_backend>& api) {
   return api.get("x", {nango::param("a", nullptr)});
 #elif defined(PARAM_OF_JSON)
   return api.get("x", {nango::param("a", nango::json(1))});
+#elif defined(DANGLING_ARROW)
+  nango::json& gone = *api.get("x").operator->();
+  return gone;
+#elif defined(DANGLING_ERROR)
+  const std::string& gone = nango::exception({.message = "gone"}).error().message;
+  static_cast<void>(api);
+  return gone;
 #else
   static_cast<void>(api.put("x", nango::json("{}")));
   static_cast<void>(api.request_json("POST", "x", {{"a", 1}}));
