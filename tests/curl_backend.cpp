@@ -63,28 +63,48 @@ const std::map<std::string, std::string>& otherwise() {
       {"reset in the handshake", "tls_failed"},
       // It does not mind how TLS ended.
       {"broken off in a body without a length", "answer"},
-      // More than the default backend can.
-      {"103 before the answer", "answer"},
-      {"a header of 20 KB", "answer"},
-      {"101 headers", "answer"},
       // It takes the first or the last of what contradicts itself, and what it does not know for nothing.
       {"a length that is no number", "answer"},
+      {"a length with a sign", "answer"},
       {"two lengths", "answer"},
+      {"two lengths in one line", "answer"},
       {"chunks and a length", "answer"},
+      {"a length and chunks", "answer"},
       {"a second transfer coding, chunked", "answer"},
-      {"a CR in a header", "answer"},
       {"a length beyond all numbers", "timed_out"},
+      {"a folded transfer coding", "timed_out"},
+      {"status \"101\"", "timed_out"},
+      {"chunks 2/{}|0||", "answer"},
+      {"chunks 2|{}/0||", "answer"},
+      {"chunks 2x|{}|0||", "answer"},
+      // It reads lines as they come.
+      {"a CR in a header", "answer"},
+      {"a folded header", "answer"},
+      {"a header's line that ends in LF", "answer"},
+      {"a head in lines that end in LF", "answer"},
+      {"a head that ends in LF", "answer"},
+      {"a space before a colon", "answer"},
+      {"a space in a header's name", "answer"},
+      {"a header's name that is no token", "answer"},
+      {"a header without a name", "answer"},
+      {"1,001 headers", "answer"},
+      {"a head over 64 KiB", "answer"},
       // The body as it came: it is not decoded.
       {"an encoding after none", "answer"},
       {"an encoding that was not asked for", "answer"},
       {"truncated gzip", "answer"},
-      // All that it cannot read in a body is one error.
-      {"chunks ffffffffffffffff|", "connection_failed"},
+      // All that it cannot read is one error.
+      {"a space before the first header", "connection_failed"},
+      {"a chunk of 2^64 - 1 bytes", "connection_failed"},
       {"a ticket before a chunk's bad end", "connection_failed"},
       {"10,000 headers and more", "connection_failed"},
       {"endless interim answers", "connection_failed"},
+      {"an endless trailer", "connection_failed"},
+      {"an endless size of a chunk", "connection_failed"},
       {"endless trailers", "timed_out"},
-      {"an endless header", "response_too_large"}};
+      {"an endless extension of a chunk", "timed_out"},
+      {"an endless header", "response_too_large"},
+      {"an endless status line", "response_too_large"}};
   return rows;
 }
 bool sends_again(const fault& row, const std::string& method) {
@@ -125,13 +145,13 @@ bool meet_once(const fault& row, const std::string& method, bool last_try) {
   if (!outcome) CHECK(outcome.error().may_have_executed == !row.before_the_request(true));
   CHECK(server.started() <= (row.connected ? 2 : 1) + (sends_again(row, method) ? 1 : 0));
 
-  // Where the peer says nothing more, its connection is no use for another call.
-  if (outcome && (row.end != verdict::answer || row.script.back().then == ending::ticket)) return true;
+  // What it takes for an answer leaves its connection with a peer that says nothing more.
+  if (outcome && row.end != verdict::answer) return true;
   if (row.door != entrance::open) server.open();
   for (const auto* next : {"GET", "POST"}) {
     const auto sound = api.request_json(next, "next", {}, {}, {.timeout = milliseconds(5000)});
-    REQUIRE_MESSAGE(sound, sound.error());
-    CHECK(sound->result == "/v1/next");
+    CHECK_MESSAGE(sound, sound.error());
+    if (sound) CHECK(sound->result == "/v1/next");
   }
   return true;
 }
@@ -139,7 +159,7 @@ bool meet_once(const fault& row, const std::string& method, bool last_try) {
 }  // namespace
 
 TEST_CASE("each fault ends a call as it is written, in time, and leaves the client usable") {
-  for (const auto& row : nango_test::all_faults(false)) {
+  for (const auto& row : nango_test::all_faults()) {
     for (const std::string method : {"GET", "POST"}) {
       if (!row.method.empty() && row.method != method) continue;
       CAPTURE(row.name);
@@ -151,7 +171,7 @@ TEST_CASE("each fault ends a call as it is written, in time, and leaves the clie
 
 TEST_CASE("each difference is one of a fault that there is") {
   std::set<std::string> names;
-  for (const auto& row : nango_test::all_faults(false)) names.insert(row.name);
+  for (const auto& row : nango_test::all_faults()) names.insert(row.name);
   for (const auto& [name, _] : otherwise()) CHECK_MESSAGE(names.count(name) == 1, name);
 }
 

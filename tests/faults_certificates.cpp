@@ -9,6 +9,9 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -229,6 +232,76 @@ TEST_CASE("a certificate that is good for clients only is refused") {
   const trust trusted;
   trusted.accepts({certificate({.purpose = "clientAuth,serverAuth"}, trusted.root)}, name);
   trusted.refuses({certificate({.purpose = "clientAuth"}, trusted.root)}, name, X509_V_ERR_INVALID_PURPOSE);
+}
+
+TEST_CASE("a handshake may be large: a certificate with 700 names, 140 authorities that a client may show") {
+  const trust trusted;
+  std::vector<std::string> names{"localhost"};
+  for (int i = 0; i < 700; ++i) names.push_back("host-number-" + std::to_string(1000 + i) + ".department.example");
+  const certificate small({}, trusted.root), large({.dns = names}, trusted.root);
+  const auto size_of = [](const certificate& which) { return ::i2d_X509(which.x509(), nullptr); };
+  REQUIRE(size_of(large) > 24'000);
+  const auto demand = [](SSL_CTX* context) {
+    for (int i = 0; i < 140; ++i) {
+      const std::unique_ptr<X509_NAME, decltype(&X509_NAME_free)> name(X509_NAME_new(), X509_NAME_free);
+      const auto text = "Authority number " + std::to_string(1000 + i) + " of those that sign certificates";
+      const std::vector<unsigned char> bytes(text.begin(), text.end());
+      for (const int part : {NID_organizationName, NID_organizationalUnitName, NID_commonName}) {
+        REQUIRE(X509_NAME_add_entry_by_NID(name.get(), part, MBSTRING_UTF8, bytes.data(),
+                                           static_cast<int>(bytes.size()), -1, 0) == 1);
+      }
+      const std::unique_ptr<X509, decltype(&X509_free)> holder(X509_new(), X509_free);
+      REQUIRE(X509_set_subject_name(holder.get(), name.get()) == 1);
+      REQUIRE(SSL_CTX_add_client_CA(context, holder.get()) == 1);
+    }
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);  // none is fine
+  };
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    CAPTURE(version);
+    for (const auto* leaf : {&small, &large}) {
+      for (const bool demands : {false, true}) {
+        CAPTURE(size_of(*leaf));
+        CAPTURE(demands);
+        nango_test::fault_server_options options =
+            showing{.leaf = *leaf, .least_version = version, .most_version = version};
+        if (demands) options.adjust = demand;
+        const fault_server server(options);
+        const auto answer = trusted.client_of(server, name).get("x");
+        CHECK_MESSAGE(answer, answer.error());
+        CHECK(server.connections() == 1);
+      }
+    }
+  }
+}
+
+TEST_CASE("the server is told which name is meant, and never an address") {
+  const trust trusted;
+  const certificate leaf({.dns = {"localhost", long_name}}, trusted.root);
+  for (const auto& [host, expected] :
+       std::vector<std::pair<std::string, std::string>>{{name, name}, {long_name, long_name}, {address, "(none)"}}) {
+    CAPTURE(host);
+    std::mutex mutex;
+    std::vector<std::string> told;
+    std::function<void(const SSL*)> listen = [&](const SSL* connection) {
+      const char* meant = SSL_get_servername(connection, TLSEXT_NAMETYPE_host_name);
+      const std::lock_guard lock(mutex);
+      told.emplace_back(meant == nullptr ? "(none)" : meant);
+    };
+    nango_test::fault_server_options options = showing{.leaf = leaf};
+    options.adjust = [&](SSL_CTX* context) {
+      SSL_CTX_set_tlsext_servername_arg(context, &listen);
+      SSL_CTX_set_tlsext_servername_callback(
+          context, +[](SSL* connection, int*, void* what) {
+            (*static_cast<std::function<void(const SSL*)>*>(what))(connection);
+            return SSL_TLSEXT_ERR_OK;
+          });
+    };
+    const fault_server server(options);
+    const auto answer = trusted.client_of(server, host).get("x");
+    CHECK_MESSAGE(answer, answer.error());
+    const std::lock_guard lock(mutex);
+    CHECK(told == std::vector<std::string>{expected});
+  }
 }
 
 TEST_CASE("TLS 1.2 is the least that is spoken") {

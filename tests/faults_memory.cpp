@@ -65,7 +65,7 @@ class server_process {
     {
       std::deque<nango_test::act> script{{.bytes = nango_test::sound_answer("0")}};
       told about{};
-      for (const auto& row : nango_test::all_faults(false)) {
+      for (const auto& row : nango_test::all_faults()) {
         if (!is_large(row)) continue;
         script.push_back(row.script.front());
         ++about.faults;

@@ -231,6 +231,10 @@ const std::vector<bad_answer> bad_answers{
     {"half a head", {.bytes = "HTTP/1.1 200 OK\r\nVia: x\r\n", .then = ending::close}, 0},
     {"half a head with an RST", {.bytes = "HTTP/1.1 200 OK\r\nVia: x\r\n", .then = ending::reset}, 0},
     {"a head without an end", {.bytes = "HTTP/1.1 200 OK\r\n", .rest = "Via: x\r\n", .then = ending::flood}, 0},
+    {"a line without an end",
+     {.bytes = "HTTP/1.1 200 OK\r\nVia: ", .rest = std::string(10'000, 'x'), .then = ending::flood},
+     0},
+    {"a head over 64 KiB that stays", {.bytes = "HTTP/1.1 200 OK\r\nVia: " + std::string(65 * 1024, 'x')}, 0},
     {"nothing", {.then = ending::close}, 0},
     {"an RST", {.then = ending::reset}, 0},
     {"an RST half-way", {.at = moment::head, .then = ending::reset}, 0},
@@ -242,7 +246,7 @@ const std::vector<bad_answer> bad_answers{
 
 TEST_CASE("a proxy that gives no tunnel is connection_failed with nothing sent, and the next call finds it mended") {
   for (const auto& bad : bad_answers) {
-    CAPTURE(bad.what);
+    CAPTURE(std::string(bad.what));
     const fault_server origin(fault_server_options{});
     const connect_proxy proxy(origin.port(), {bad.does});
     const nango::client api(options_for(origin, proxy));

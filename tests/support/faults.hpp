@@ -27,7 +27,7 @@ struct fault {
   std::string body{};      ///< Of an answer.
   int status = 200;        ///< Of an answer.
   std::string method{};    ///< Empty: GET, and POST as well.
-  bool tls_only = false;   ///< Plain TCP does not have it, or nothing there can tell.
+  bool tls_only = false;   ///< Plain TCP does not have it.
   bool connected = false;  ///< Met on a kept connection, after a sound first answer.
   entrance door = entrance::open;
 
@@ -132,8 +132,9 @@ inline void add_bodies_up_to_the_end(std::vector<fault>& all) {
   all.push_back({"HTTP/1.0", {{.bytes = answer, .then = ending::close}}, verdict::answer, "{}"});
 }
 
-inline void add_surplus(std::vector<fault>& all) {
-  const auto row = [&](std::string name, std::string sent, std::string body, int status = 200,
+// Sound, and all of it has to be read as it is meant.
+inline void add_odd_but_sound(std::vector<fault>& all) {
+  const auto row = [&](std::string name, std::string sent, std::string body = "{}", int status = 200,
                        std::string method = {}) {
     all.push_back({.name = std::move(name),
                    .script = {{.bytes = std::move(sent)}},
@@ -142,19 +143,51 @@ inline void add_surplus(std::vector<fault>& all) {
                    .status = status,
                    .method = std::move(method)});
   };
-  row("surplus bytes that look like an answer", with_length("{}") + decoy(), "{}");
-  row("two answers at once", with_length("{}") + with_length("{\"a\":2}"), "{}");
-  row("a length too small", head("Content-Length: 2\r\n") + "{}surplus", "{}");
+  row("surplus bytes that look like an answer", with_length("{}") + decoy());
+  row("two answers at once", with_length("{}") + with_length("{\"a\":2}"));
+  row("a length too small", head("Content-Length: 2\r\n") + "{}surplus");
   row("204 with a body", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n" + decoy(), "", 204);
+  row("205", "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", "", 205);
   row("304 with a body", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n" + decoy(), "", 304);
+  for (const std::string status : {"200 OK", "204 No Content"}) {
+    row(status + " without a body, in an unknown encoding",
+        "HTTP/1.1 " + status + "\r\nContent-Encoding: br\r\nContent-Length: 0\r\n\r\n", "", std::stoi(status));
+  }
   row("HEAD with a body", with_length(decoy()), "", 200, "HEAD");
-  row("100 before the answer", "HTTP/1.1 100 Continue\r\n\r\n" + with_length("{}"), "{}");
-  row("the end is announced in a spelling of its own", with_length("{}", "Connection: x, Close\r\n"), "{}");
-  row("a chunk with an extension", chunked("2;a=b\r\n{}\r\n0\r\n\r\n"), "{}");
-  row("the same length twice", head("Content-Length: 2\r\nContent-Length: 2\r\n") + "{}", "{}");
-  std::string fields;
-  for (int i = 0; i < 80; ++i) fields += "X-" + std::to_string(i) + ": " + std::string(250, 'x') + "\r\n";
-  row("a head of 20 KB", with_length("{}", fields), "{}");
+  row("HEAD that says chunked", chunked(""), "", 200, "HEAD");
+  const std::string early = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+  const std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+  row("100 before the answer", go_on + with_length("{}"));
+  row("103 before the answer", early + with_length("{}"));
+  row("five interim answers before the answer", go_on + early + early + go_on + early + with_length("{}"));
+  row("103 before an answer in chunks", early + chunked("2\r\n{}\r\n0\r\n\r\n"));
+  row("103 before the answer to a HEAD", early + head("Content-Length: 5\r\n"), "", 200, "HEAD");
+  row("the end is announced in a spelling of its own", with_length("{}", "Connection: x, Close\r\n"));
+  row("a chunk with an extension", chunked("2;a=b\r\n{}\r\n0;c=\"d\"\r\n\r\n"));
+  row("a chunk's size with zeros before it", chunked("0000000000000002\r\n{}\r\n000\r\n\r\n"));
+  row("a trailer", chunked("2\r\n{}\r\n0\r\nX-A: 1\r\nContent-Length: 7\r\n\r\n"));
+  row("chunked in a spelling of its own", head("TRANSFER-ENCODING: cHunKed\r\n") + "2\r\n{}\r\n0\r\n\r\n");
+  row("the same length twice", head("Content-Length: 2\r\nContent-Length: 2\r\n") + "{}");
+  row("headers without a space and with more than one", head("Content-Length:2\r\nX-A: \t b \t\r\nX-B:\r\n") + "{}");
+  row("a header of 20 KB", with_length("{}", "X-A: " + std::string(20'000, 'x') + "\r\n"));
+  row("CR, LF and NUL in a header, percent-encoded", with_length("{}", "X-A: a%0D%0AX-B: b%00\r\n"));
+  row("a status line of 30 KB", "HTTP/1.1 200 " + std::string(30'000, 'K') + "\r\nContent-Length: 2\r\n\r\n{}");
+  const auto fields = [](int count, const std::string& value) {
+    std::string text;
+    for (int i = 0; i < count; ++i) text += "X-" + std::to_string(i) + ": " + value + "\r\n";
+    return text;
+  };
+  row("a head of 20 KB", with_length("{}", fields(80, std::string(250, 'x'))));
+  row("101 headers", with_length("{}", fields(100, "a")));
+  row("1,000 headers", with_length("{}", fields(999, "a")));
+  all.push_back({.name = "a head a byte at a time",
+                 .script = {{.bytes = early + with_length("{}", fields(20, "a")), .bytewise = true}},
+                 .end = verdict::answer,
+                 .body = "{}"});
+  all.push_back({.name = "chunks a byte at a time",
+                 .script = {{.bytes = chunked("1\r\n{\r\n1;a\r\n}\r\n0\r\nX-A: b\r\n\r\n"), .bytewise = true}},
+                 .end = verdict::answer,
+                 .body = "{}"});
   for (const bool notified : {true, false}) {
     all.push_back({notified ? "the idle connection is closed" : "the idle connection is broken off",
                    {{.bytes = with_length("{}"), .then = notified ? ending::close : ending::break_off}},
@@ -167,64 +200,70 @@ inline void add_malformed_heads(std::vector<fault>& all) {
   const auto row = [&](std::string name, std::string sent) {
     all.push_back({std::move(name), {{.bytes = std::move(sent), .then = ending::stall}}, verdict::malformed});
   };
-  for (const std::string status : {"0", "99", "099", "600", "1000", "-200", "OK", "", "2OO"}) {
+  for (const std::string status : {"0", "99", "099", "600", "999", "1000", "-200", "OK", "", "2OO", "101"}) {
     row("status \"" + status + '"', "HTTP/1.1 " + status + " X\r\nContent-Length: 2\r\n\r\n{}");
   }
   row("another version of HTTP", "HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\n{}");
   row("no HTTP", "SSH-2.0-OpenSSH_9.2p1 Debian\r\n\r\n");
-  row("103 before the answer", "HTTP/1.1 103 Early Hints\r\n\r\n" + with_length("{}"));
-  for (const std::string later : {"", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"}) {
-    all.push_back({.name = later.empty() ? "103 to a HEAD" : "103 before the answer to a HEAD",
-                   .script = {{.bytes = "HTTP/1.1 103 Early Hints\r\n\r\n" + later}},
-                   .end = verdict::malformed,
-                   .method = "HEAD"});
-  }
   row("100 with a body", "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\nhello" + with_length("{}"));
   row("a negative length", head("Content-Length: -2\r\n") + "{}");
   row("a length that is no number", head("Content-Length: 2x\r\n") + "{}");
+  row("an empty length", head("Content-Length:\r\n") + "{}");
+  row("a length with a sign", head("Content-Length: +2\r\n") + "{}");
   row("a length beyond all numbers", head("Content-Length: 99999999999999999999\r\n") + "{}");
   row("two lengths", head("Content-Length: 2\r\nContent-Length: 3\r\n") + "{} ");
+  row("two lengths in one line", head("Content-Length: 2, 3\r\n") + "{} ");
   row("chunks and a length", head("Transfer-Encoding: chunked\r\nContent-Length: 2\r\n") + "2\r\n{}\r\n0\r\n\r\n");
+  row("a length and chunks", head("Content-Length: 12\r\nTransfer-Encoding: chunked\r\n") + "2\r\n{}\r\n0\r\n\r\n");
   for (const std::string second : {"chunked", "gzip"}) {
     row("a second transfer coding, " + second,
         head("Transfer-Encoding: chunked\r\nTransfer-Encoding: " + second + "\r\n") + "2\r\n{}\r\n0\r\n\r\n");
   }
   row("an encoding after none", with_length("{}", "Content-Encoding: identity\r\nContent-Encoding: gzip\r\n"));
   row("an unknown transfer coding", head("Transfer-Encoding: gzip\r\n") + "{}");
+  row("an unknown transfer coding in chunks", head("Transfer-Encoding: gzip, chunked\r\n") + "2\r\n{}\r\n0\r\n\r\n");
   row("an encoding that was not asked for", with_length("{}", "Content-Encoding: x-unknown\r\n"));
   row("truncated gzip", with_length(gzip_of_a_gibibyte().substr(0, 20), "Content-Encoding: gzip\r\n"));
   row("a CR in a header", with_length("{}", "X-A: a\rb\r\n"));
   row("a NUL in a header", with_length("{}", std::string("X-A: a\0b\r\n", 10)));
-  row("a header of 20 KB", with_length("{}", "X-A: " + std::string(20'000, 'x') + "\r\n"));
-}
-
-// What one version of cpp-httplib takes and the other does not.
-inline void add_differences(std::vector<fault>& all, bool is_0_11_4) {
-  const auto row = [&](std::string name, std::string sent, verdict in_0_11_4, verdict upstream) {
-    all.push_back({std::move(name), {{.bytes = std::move(sent)}}, is_0_11_4 ? in_0_11_4 : upstream, "{}"});
-  };
-  const auto answer = verdict::answer, malformed = verdict::malformed, too_large = verdict::too_large;
-  row("CR, LF and NUL in a header, percent-encoded", with_length("{}", "X-A: a%0D%0AX-B: b%00\r\n"), malformed, answer);
+  row("a folded header", with_length("{}", "X-A: a\r\n b\r\n"));
+  row("a folded transfer coding", head("Transfer-Encoding:\r\n chunked\r\n") + "2\r\n{}\r\n0\r\n\r\n");
+  row("a space before the first header", "HTTP/1.1 200 OK\r\n X-A: b\r\nContent-Length: 2\r\n\r\n{}");
+  row("a header's line that ends in LF", with_length("{}", "X-A: a\nX-B: b\r\n"));
+  row("a head in lines that end in LF", "HTTP/1.1 200 OK\nContent-Length: 2\n\n{}");
+  row("a head that ends in LF", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\n{}");
+  row("a space before a colon", with_length("{}", "X-A : b\r\n"));
+  row("a space in a header's name", with_length("{}", "X A: b\r\n"));
+  row("a header's name that is no token", with_length("{}", "X(A): b\r\n"));
+  row("a header without a name", with_length("{}", ": b\r\n"));
+  row("a header without a colon", with_length("{}", "X-A\r\n"));
   std::string fields;
-  for (int i = 0; i < 100; ++i) fields += "X-A: " + std::to_string(i) + "\r\n";
-  row("101 headers", with_length("{}", fields), answer, malformed);
-  row("a trailer", chunked("2\r\n{}\r\n0\r\nX-A: 1\r\n\r\n"), malformed, answer);
-  row("chunks -2|", chunked("-2\r\n{}\r\n0\r\n\r\n"), too_large, malformed);  // 2^64 - 2
-  row("chunks ffffffffffffffff|", chunked("ffffffffffffffff\r\n{}\r\n0\r\n\r\n"), malformed, too_large);
+  for (int i = 0; i < 1000; ++i) fields += "X-A: a\r\n";
+  row("1,001 headers", with_length("{}", fields));
+  row("a head over 64 KiB", with_length("{}", "X-A: " + std::string(64 * 1024, 'x') + "\r\n"));
+  all.push_back(
+      {"103 and no answer", {{.bytes = "HTTP/1.1 103 Early Hints\r\n\r\n", .then = ending::stall}}, verdict::late});
 }
 
-inline void add_malformed_chunks(std::vector<fault>& all, bool is_0_11_4) {
-  for (const std::string chunks : {"zz\r\n{}\r\n0\r\n\r\n", "\r\n{}\r\n0\r\n\r\n",
-                                   "ffffffffffffffff2\r\n{}\r\n0\r\n\r\n", "2\r\n{}XX\r\n0\r\n\r\n", "2\r\n{}0\r\n\r\n",
-                                   "1\r\n{}\r\n0\r\n\r\n", "2\r\n{}\r\n\r\n0\r\n\r\n", "2\r\n{}\r\nzz\r\n\r\n"}) {
-    std::string name;
-    for (const char c : chunks) name += c == '\r' ? "" : c == '\n' ? "|" : std::string(1, c);
-    // 0.11.4 reads ahead on plain connections, so that nobody else can look at a chunk's end.
-    all.push_back({.name = "chunks " + name,
+inline void add_malformed_chunks(std::vector<fault>& all) {
+  for (const std::string chunks :
+       {"zz\r\n{}\r\n0\r\n\r\n", "\r\n{}\r\n0\r\n\r\n", "ffffffffffffffff2\r\n{}\r\n0\r\n\r\n",
+        "2\r\n{}XX\r\n0\r\n\r\n", "2\r\n{}0\r\n\r\n", "1\r\n{}\r\n0\r\n\r\n", "2\r\n{}\r\n\r\n0\r\n\r\n",
+        "2\r\n{}\r\nzz\r\n\r\n", "-2\r\n{}\r\n0\r\n\r\n", "+2\r\n{}\r\n0\r\n\r\n", "0x2\r\n{}\r\n0\r\n\r\n",
+        "2\n{}\r\n0\r\n\r\n", "2\r\n{}\n0\r\n\r\n", "2x\r\n{}\r\n0\r\n\r\n"}) {
+    std::string name(" ");
+    for (const char c : chunks) {  // CR and LF are |, an LF alone is /
+      const bool ends_line = c == '\n' && name.back() == '\r';
+      if (ends_line) name.pop_back();
+      name += c != '\n' ? c : ends_line ? '|' : '/';
+    }
+    all.push_back({.name = "chunks" + name,
                    .script = {{.bytes = chunked(chunks), .then = ending::stall}},
-                   .end = verdict::malformed,
-                   .tls_only = is_0_11_4});
+                   .end = verdict::malformed});
   }
+  all.push_back({.name = "a chunk of 2^64 - 1 bytes",
+                 .script = {{.bytes = chunked("ffffffffffffffff\r\n{}\r\n0\r\n\r\n"), .then = ending::stall}},
+                 .end = verdict::too_large});
 }
 
 // A session ticket interrupts the reading, and none of it is lost for that.
@@ -241,11 +280,10 @@ inline void add_tickets(std::vector<fault>& all) {
 }
 
 inline void add_floods(std::vector<fault>& all) {
-  const auto row = [&](std::string name, std::string sent, std::string rest, verdict end, bool tls_only = false) {
+  const auto row = [&](std::string name, std::string sent, std::string rest, verdict end) {
     all.push_back({.name = std::move(name),
                    .script = {{.bytes = std::move(sent), .rest = std::move(rest), .then = ending::flood}},
-                   .end = end,
-                   .tls_only = tls_only});
+                   .end = end});
   };
   const std::string zeros(16 * 1024, '0');
   row("an endless body with a length", head("Content-Length: 1000000000000\r\n"), zeros, verdict::too_large);
@@ -254,11 +292,14 @@ inline void add_floods(std::vector<fault>& all) {
   std::string chunks;
   for (int i = 0; i < 1000; ++i) chunks += "100\r\n" + zeros.substr(0, 256) + "\r\n";
   row("endless chunks", chunked(""), chunks, verdict::too_large);
-  row("endless trailers", chunked("2\r\n{}\r\n0\r\n"), "X-A: 0123456789\r\n", verdict::malformed, true);
-  // The bytes of a head can be counted below TLS only.
-  row("10,000 headers and more", "HTTP/1.1 200 OK\r\n", "X-A: 0123456789\r\n", verdict::malformed, true);
-  row("an endless header", "HTTP/1.1 200 OK\r\nX-A: ", zeros, verdict::malformed, true);
-  row("endless interim answers", "", "HTTP/1.1 100 Continue\r\n\r\n", verdict::malformed, true);
+  row("endless trailers", chunked("2\r\n{}\r\n0\r\n"), "X-A: 0123456789\r\n", verdict::malformed);
+  row("an endless trailer", chunked("2\r\n{}\r\n0\r\nX-A: "), zeros, verdict::malformed);
+  row("an endless size of a chunk", chunked(""), zeros, verdict::malformed);
+  row("an endless extension of a chunk", chunked("2;a="), zeros, verdict::malformed);
+  row("10,000 headers and more", "HTTP/1.1 200 OK\r\n", "X-A: 0123456789\r\n", verdict::malformed);
+  row("an endless header", "HTTP/1.1 200 OK\r\nX-A: ", zeros, verdict::malformed);
+  row("an endless status line", "HTTP/1.1 200 ", zeros, verdict::malformed);
+  row("endless interim answers", "", "HTTP/1.1 100 Continue\r\n\r\n", verdict::malformed);
 #ifdef CPPHTTPLIB_ZLIB_SUPPORT
   constexpr auto bomb = verdict::too_large;
 #else
@@ -273,16 +314,15 @@ inline void add_floods(std::vector<fault>& all) {
 
 }  // namespace detail
 
-/// Every fault. cpp-httplib 0.11.4 ends some of them its own way.
-inline std::vector<fault> all_faults(bool is_0_11_4) {
+/// Every fault.
+inline std::vector<fault> all_faults() {
   std::vector<fault> all;
   detail::add_connection_faults(all);
   detail::add_breaks_at_each_point(all);
   detail::add_bodies_up_to_the_end(all);
-  detail::add_surplus(all);
+  detail::add_odd_but_sound(all);
   detail::add_malformed_heads(all);
-  detail::add_differences(all, is_0_11_4);
-  detail::add_malformed_chunks(all, is_0_11_4);
+  detail::add_malformed_chunks(all);
   detail::add_tickets(all);
   detail::add_floods(all);
   return all;
