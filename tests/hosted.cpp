@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
+#include <ctime>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -43,19 +45,46 @@ struct fixture {
   std::optional<hosted_client> api{}, link{};
 };
 
+// The system's clock, if the manual clock's were so.
+std::time_t epoch_of(manual_clock::time_point t) {
+  return 1'795'489'548 + std::chrono::floor<std::chrono::seconds>(t.time_since_epoch()).count();
+}
+std::string http_date(std::time_t time) {
+  std::array<char, 40> text{};
+  std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", std::gmtime(&time));
+  return text.data();
+}
+
 // The service's limit as it was seen: 200 calls in a window of a minute that is fixed, and times rounded down.
 struct fixed_window {
-  nango::http_response answer() {
-    const auto now = manual_clock::now();
-    if (now >= ends) {
+  // A call of some program of the account.
+  bool admit() {
+    if (const auto now = manual_clock::now(); now >= ends) {
       used = 0;
       ends = now + 60s;
     }
-    const auto left = std::to_string(std::chrono::floor<std::chrono::seconds>(ends - now).count());
-    if (used++ < 200) return {.status = 200, .body = "{}"};
-    ++refused;
-    return {.status = 429, .headers = {{"Retry-After", left}}, .body = R"({"error":{"code":"too_many_request"}})"};
+    const bool fits = used < 200;
+    if (fits) ++used;
+    return fits;
   }
+  nango::http_response answer() {
+    const bool fits = admit();
+    const auto now = manual_clock::now();
+    const auto left = std::chrono::floor<std::chrono::seconds>(ends - now).count();
+    nango::http_response made{.status = 200, .body = "{}"};
+    if (tells) {
+      made.headers = {{"Date", http_date(epoch_of(now))},
+                      {"x-ratelimit-remaining", std::to_string(200 - used)},
+                      {"x-ratelimit-reset", std::to_string(epoch_of(now) + left)}};
+    }
+    if (fits) return made;
+    ++refused;
+    made.status = 429;
+    made.headers.push_back({"Retry-After", std::to_string(left)});
+    made.body = R"({"error":{"code":"too_many_request"}})";
+    return made;
+  }
+  bool tells = false;  // how much is left
   int used = 0;
   manual_clock::time_point ends{};
   int refused = 0;
@@ -376,6 +405,79 @@ TEST_CASE("a program that starts anew within a spent window loses no call") {
     CHECK(service.refused == 1);
     CHECK(manual_clock::elapsed() < 200s);
   }
+}
+
+TEST_CASE("a window that other programs of the account helped to spend is waited out, mostly without a 429") {
+  enum class other { before, after, at_once };
+  for (const auto& [takes, most] : {std::pair{other::before, 0}, {other::after, 39}, {other::at_once, 0}}) {
+    CAPTURE(static_cast<int>(takes));
+    fixture f;
+    fixed_window service{.tells = true};
+    int calls = 0;
+    f.backend.always([&, takes = takes](const nango::http_request&) {
+      manual_clock::advance(37ms);
+      if (takes == other::before) service.admit();
+      auto made = service.answer();
+      if (takes == other::after) service.admit();
+      if (takes == other::at_once && service.used == 1) service.used += 100;
+      return made;
+    });
+    for (; calls < 2'000; ++calls) REQUIRE(f.link->get("records", {{"model", "Ticket"}}));
+    CHECK(service.refused <= most);  // of 2,000: fewer than one in fifty
+    CHECK(manual_clock::elapsed() < 21 * 62s);
+  }
+}
+
+TEST_CASE("what an answer says of its window holds the account until a second after the reset") {
+  using fields = nango::headers;
+  const auto held = [](const fields& said, const char* path = "records", int status = 200) {
+    fixture f(no_retries);
+    f.backend.answer(status, "{}", said).answer(200, "{}");
+    static_cast<void>(f.link->send("GET", path));
+    REQUIRE(f.api->get("connections"));  // another handle of the account
+    return std::chrono::floor<std::chrono::milliseconds>(manual_clock::elapsed());
+  };
+  const std::string date = "Tue, 24 Nov 2026 00:00:00 GMT";  // 1795478400
+  CHECK(held({{"Date", date}, {"X-RateLimit-Remaining", "0"}, {"X-RateLimit-Reset", "1795478430"}}) == 31s);
+  CHECK(held({{"Date", date}, {"x-ratelimit-remaining", "0"}, {"x-ratelimit-reset", "1795478400"}}) == 1s);
+  CHECK(held({{"Date", date}, {"X-RateLimit-Remaining", "0"}, {"X-RateLimit-Reset", "1795478430"}}, "x", 404) == 31s);
+  CHECK(held({{"Date", date}, {"X-RateLimit-Remaining", "0"}, {"X-RateLimit-Reset", "1795478399"}}) == 0s);
+  CHECK(held({{"Date", date}, {"X-RateLimit-Remaining", "0"}, {"X-RateLimit-Reset", "1"}}) == 0s);
+  CHECK(held({{"Date", date}, {"X-RateLimit-Remaining", "1"}, {"X-RateLimit-Reset", "1795478430"}}) == 0s);
+  CHECK(held({{"Date", date}, {"X-RateLimit-Remaining", "0"}}) == 0s);
+  CHECK(held({{"Date", date}, {"X-RateLimit-Reset", "1795478430"}}) == 0s);
+  for (const char* odd : {"", "-1", "soon", "1795478430.5", "99999999999999999999999"}) {
+    CHECK(held({{"Date", date}, {"X-RateLimit-Remaining", "0"}, {"X-RateLimit-Reset", odd}}) == 0s);
+  }
+  // However far away the reset is said to be, the call's timeout and the limiter's five minutes bound it.
+  const auto rest = hosted::options("k").dialect.hold_for;
+  const auto far_away = [&](const char* reset) {
+    return rest("x", {.headers = {{"Date", date}, {"X-RateLimit-Remaining", "0"}, {"X-RateLimit-Reset", reset}}});
+  };
+  CHECK(far_away("18446744073709551615") == std::chrono::hours(24 * 365) + 1s);
+  CHECK(far_away("1795478401") == 2s);
+  // Without a Date the system's clock is asked.
+  const auto soon = std::to_string(std::time(nullptr) + 100);
+  const auto wait = rest("x", {.headers = {{"X-RateLimit-Remaining", "0"}, {"X-RateLimit-Reset", soon}}});
+  REQUIRE(wait);
+  CHECK(*wait > 90s);
+  CHECK(*wait <= 102s);
+  // Under proxy/ the headers may be an upstream's.
+  CHECK(held({{"Date", date}, {"X-RateLimit-Remaining", "0"}, {"X-RateLimit-Reset", "1795478430"}}, "proxy/x") == 0s);
+  CHECK(held({{"Date", date}, {"X-RateLimit-Remaining", "0"}, {"X-RateLimit-Reset", "1795478430"}}, "/proxy/x") == 0s);
+}
+
+TEST_CASE("a path under proxy/ by hand: another API's 429 is retried by its word and holds nobody") {
+  fixture f;
+  f.backend.answer(429, R"({"error":"slow down"})", {{"Retry-After", "9"}, {"x-ratelimit-remaining", "0"}});
+  f.backend.then([](const nango::http_request&) -> nango::result<nango::http_response> {
+    CHECK(manual_clock::elapsed() == 10s);
+    return nango::http_response{.status = 429, .headers = {{"Retry-After", "50"}}};
+  });
+  f.backend.answer(200, "{}").answer(200, "{}");
+  CHECK(f.link->get("proxy/x", {}, {.retry = nango::retry_policy{.max_attempts = 2}}).error().retry_after == 51s);
+  CHECK(f.link->get("records"));
+  CHECK(manual_clock::elapsed() == 10s);
 }
 
 TEST_CASE("a 429 that says 0 is waited for all the same") {
