@@ -1121,9 +1121,12 @@ template <record Value> void from_json(const json& from, Value& value);
 /// user tokens, and one window of requests for an account. All that of basic_client holds here too.
 namespace hosted {
 
-/// Options for the hosted API: its base URL, parse_bare, and a limit for all calls of a key. `plan` is the account's
-/// rate (200, 1,000, 2,000 or 5,000 a minute; hosted API). `timeout` lets a call wait a whole window out: `plan.per`
-/// and 30 s. Several clients of one key share a limit if they share a limiter: their limit_key is the same.
+/// Options for the hosted API: its base URL, its dialect, and a limit for all calls of a key. `plan` is the account's
+/// rate (200, 1,000, 2,000 or 5,000 a minute; hosted API). Where an answer says by X-RateLimit-Remaining that the
+/// window is spent, which other programs share, the key is held until a second after X-RateLimit-Reset; not after
+/// answers under proxy/, where an upstream's headers of these names stand in place of the service's. `timeout` lets a
+/// call wait a whole window out: `plan.per` and 30 s. Several clients of one key share a limit if they share a limiter:
+/// their limit_key is the same.
 client_options options(std::string api_key, rate plan = {200, std::chrono::minutes{1}});
 
 /// Reads an answer without an envelope (hosted API). 20x: the JSON body, or null where it is empty. Errors:

@@ -1,21 +1,26 @@
 // What a client does, as Prometheus reads it and as structured log lines: both from client_options::on_attempt, which
-// is told of each attempt, and never of a secret.
+// is told of each attempt, and never of a secret. With --verbose: one call as `curl -v` shows it, by a backend around a
+// backend.
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <iomanip>
 #include <iostream>
 #include <locale>
 #include <map>
 #include <mutex>
 #include <ostream>
+#include <random>
+#include <span>
 #include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "local_nango.hpp"
@@ -102,7 +107,7 @@ class metrics {
     const auto labels = label("method", method_of(seen.method)) + ',' + label("outcome", outcome_of(seen));
     const std::lock_guard lock(mutex_);
     ++attempts_[route + ',' + labels];
-    auto& times = times_[route];
+    auto& times = times_[route + ',' + label("outcome", outcome_of(seen))];
     times.elapsed.add(seen.elapsed);
     times.waited.add(seen.waited);
   }
@@ -131,17 +136,28 @@ class metrics {
   const std::string app_;
   mutable std::mutex mutex_{};
   std::map<std::string, std::size_t> attempts_{};  // by their labels
-  std::map<std::string, histograms> times_{};      // by app and route
+  std::map<std::string, histograms> times_{};      // by app, route and outcome
 };
 
 // [log line]
-// One line of JSON for each attempt. What it is told has no key, no token, no query, no body.
+// What the server calls this request; a ticket to its makers needs it.
+std::string request_id(const nango::attempt& seen) {
+  for (const auto& [name, value] : seen.headers) {
+    if (name == "X-Request-Id") return value;  // as this server spells it
+  }
+  return "";
+}
+
+// One line of JSON for each attempt. What it is told has no key, no query, no body. Whose call it was is personal data:
+// the hash tells users apart, and no more.
 std::string log_line(const nango::attempt& seen) {
   nango::json line{{"method", std::string(seen.method)},
                    {"path", std::string(seen.path)},
                    {"attempt", seen.number},
                    {"status", seen.http_status},
                    {"outcome", std::string(outcome_of(seen))},
+                   {"caller", std::hash<std::string_view>()(seen.limit_key)},
+                   {"request_id", request_id(seen)},
                    {"waited_ms", std::chrono::round<std::chrono::milliseconds>(seen.waited).count()},
                    {"elapsed_ms", std::chrono::round<std::chrono::milliseconds>(seen.elapsed).count()}};
   if (seen.retry_in) line["retry_in_ms"] = seen.retry_in->count();
@@ -149,10 +165,70 @@ std::string log_line(const nango::attempt& seen) {
 }
 // [end]
 
+// [traceparent]
+// The header that joins this call to a trace (W3C Trace Context): version, trace, span, sampled.
+nango::header traceparent() {
+  thread_local std::mt19937_64 random{std::random_device{}()};
+  std::ostringstream text;
+  text << std::hex << std::setfill('0') << "00";
+  text << '-' << std::setw(16) << random() << std::setw(16) << random() << '-' << std::setw(16) << random() << "-01";
+  return {"traceparent", text.str()};
+}
+// [end]
+
+// [as curl -v]
+// A backend around a backend, which prints each request and its answer. Secrets and whose they are stay hidden.
+template <nango::http_backend Backend> class verbose {
+ public:
+  verbose(Backend inner, std::ostream& out) : inner_(std::move(inner)), out_(&out) {}
+
+  nango::result<nango::http_response> send(const nango::http_request& request) {
+    std::ostringstream text;
+    text << "> " << request.method << ' ' << request.url << '\n';
+    print(text, "> ", request.headers);
+    if (!request.body.empty()) text << request.body << '\n';
+    auto answer = inner_.send(request);
+    if (answer) {
+      text << "< HTTP " << answer->status << '\n';
+      print(text, "< ", answer->headers);
+      text << answer->body << '\n';
+    } else {
+      text << "* " << answer.error() << '\n';
+    }
+    *out_ << text.str();  // at once, since many threads may be here
+    return answer;
+  }
+
+ private:
+  static void print(std::ostream& out, const char* arrow, std::span<const nango::header> fields) {
+    static constexpr std::array<std::string_view, 4> hidden{"Authorization", "X-User-Account", "Cookie", "Set-Cookie"};
+    for (const auto& [name, value] : fields) {
+      const bool hides = std::find(hidden.begin(), hidden.end(), name) != hidden.end();
+      out << arrow << name << ": " << (hides ? "***" : value) << '\n';
+    }
+    out << arrow << '\n';
+  }
+
+  Backend inner_;
+  std::ostream* out_;
+};
+// [end]
+
+void show_one_call(const nango_test::local_nango& server) {
+  const nango::client_options options{
+      .api_key = server.api_key(), .base_url = server.base_url(), .ca_file = server.ca_file()};
+  // [verbose client]
+  const nango::basic_client<verbose<nango::httplib_backend>> api(options, {nango::httplib_backend(options), std::cout});
+  const auto contact = nango::crm::get_contact(api.user(server.user_token()), "rolf");
+  // [end]
+  if (!contact) std::cout << contact.error() << '\n';
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   const nango_test::local_nango server;
+  if (argc == 2 && argv[1] == std::string_view("--verbose")) return show_one_call(server), 0;
   metrics seen_by_prometheus(R"(the "nightly" import)");
   std::mutex log_mutex;
   // [on_attempt]
@@ -173,7 +249,7 @@ int main() {
     threads.emplace_back([&] {
       const auto user = api.user(server.user_token());
       for (const auto& contact : nango::crm::list_contacts(user).value_or(std::vector<nango::crm::contact>())) {
-        static_cast<void>(nango::crm::get_contact(user, contact.id));
+        static_cast<void>(nango::crm::get_contact(user, contact.id, false, {.headers = {traceparent()}}));
       }
       static_cast<void>(user.get(nango::path("crm", "contacts", "rolf")));  // as a user may have typed it
       static_cast<void>(user.get("crm/colours"));

@@ -91,9 +91,18 @@ def many_users(program):
     expect(took < 5, f"it went on for {took} s after Ctrl-C", out)  # a call may wait for its turn until its 30 s are over
 
 
+def quickstart_without_key(program):
+    without = {name: value for name, value in os.environ.items() if name != "NANGO_API_KEY"}
+    done = subprocess.run([program, "--five-lines"], capture_output=True, text=True, timeout=60, env=without)
+    expect(done.returncode == -signal.SIGABRT, f"exit code {done.returncode}", done.stderr)
+    expect_lines(done.stderr, r"invalid_argument: client_options::api_key is empty; is the environment variable set\?$")
+
+
 def observability(program):
     page, log = run(program)
     lines = [json.loads(line) for line in log.splitlines()]
+    expect(len({line["request_id"] for line in lines}) == 48 and len({line["caller"] for line in lines}) == 2,
+           "each has the server's id, and whose it was", log)
     expect(len(lines) == 48 and all(0 < line["attempt"] <= 3 for line in lines), "48 attempts are logged", log)
     expect(sum("retry_in_ms" in line for line in lines) == 8, "8 of them are tried again", log)
     outcomes = {(line["path"], line["status"], line["outcome"]) for line in lines}
@@ -113,14 +122,21 @@ def observability(program):
     expect(counts == {f'nango_attempts_total{{{app},route="{route}",method="GET",outcome="{outcome}"}}': str(count)
                       for (route, outcome), count in expected.items()}, "what is counted, and by which labels", page)
     for name in ("nango_attempt_seconds", "nango_limiter_wait_seconds"):
-        buckets = [int(v) for k, v in values.items() if k.startswith(f'{name}_bucket{{{app},route="crm/contacts/:id"')]
-        expect(len(buckets) == 9 and buckets == sorted(buckets) and buckets[-1] == 24, f"the buckets of {name}", page)
-        expect(0 <= float(values[f'{name}_sum{{{app},route="crm/contacts/:id"}}']) < 24 * 10, f"the sum of {name}", page)
-        expect(values[f'{name}_count{{{app},route="crm/contacts/:id"}}'] == "24", f"the count of {name}", page)
-    expect(float(values[f'nango_attempt_seconds_sum{{{app},route="crm/contacts/:id"}}']) > 0, "times are measured", page)
+        buckets = [int(v) for k, v in values.items() if k.startswith(f'{name}_bucket{{{app},route="crm/contacts/:id",outcome="ok"')]
+        expect(len(buckets) == 9 and buckets == sorted(buckets) and buckets[-1] == 20, f"the buckets of {name}", page)
+        expect(0 <= float(values[f'{name}_sum{{{app},route="crm/contacts/:id",outcome="ok"}}']) < 24 * 10, f"the sum of {name}", page)
+        expect(values[f'{name}_count{{{app},route="crm/contacts/:id",outcome="ok"}}'] == "20", f"the count of {name}", page)
+    expect(float(values[f'nango_attempt_seconds_sum{{{app},route="crm/contacts/:id",outcome="ok"}}']) > 0, "times are measured", page)
     typed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.M))
     expect(typed == {"nango_attempts_total": "counter", "nango_attempt_seconds": "histogram",
                      "nango_limiter_wait_seconds": "histogram"}, "types", page)
+
+    out, _ = run(program, "--verbose")
+    expect_lines(out, r"^> GET https://.*/v1/crm/contacts/rolf$", r"^> Authorization: \*\*\*$", r"^> X-User-Account: \*\*\*$", "^> $",
+                 "^< HTTP 400$", r"^< X-Request-Id: r-\d+$", "^< $", "^{.*PARAMS_ERROR",
+                 r"^PARAMS_ERROR \(HTTP 400\): .* \[GET crm/contacts/rolf\]$")
+    for secret in SECRETS:
+        expect(secret not in out, "a secret is told", out)
 
 
 def coroutines_or_threads(program):

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <condition_variable>
@@ -129,6 +130,7 @@ class local_nango {
   std::map<std::thread::id, int> sockets_;  // own duplicates, by the thread that serves the connection
   std::size_t connections_ = 0;
   std::size_t total_requests_ = 0;
+  std::atomic<std::size_t> answers_ = 0;
 
   std::promise<void> started_;
   std::unique_ptr<httplib::SSLServer> server_;
@@ -582,6 +584,7 @@ inline void local_nango::forget_connection() {
 // ---- Answering -----------------------------------------------------------------------------------------------------
 
 inline void local_nango::answer(const httplib::Request& request, httplib::Response& response) {
+  response.set_header("X-Request-Id", "r-" + std::to_string(++answers_));
   if (detail::path_of(request).rfind("/v1/", 0) != 0) return hosted_.answer(request, response);
   nlohmann::json body;
   try {
