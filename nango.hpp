@@ -1599,6 +1599,7 @@ struct text_hash {
 
 struct limiter_shard {
   rate limits;
+  const std::uint64_t process = process_number.load(std::memory_order_relaxed);
   std::mutex mutex{};
   std::unordered_map<std::string, limiter_window, text_hash, std::equal_to<>> keys{};
   std::size_t bucket = 0;  // where the next sweep goes on
@@ -1626,16 +1627,24 @@ struct limiter_shard {
   }
 };
 
+struct limiter_shards {
+  const std::uint64_t process = process_number.load(std::memory_order_relaxed);
+  std::array<std::shared_ptr<limiter_shard>, 64> all{};
+
+  explicit limiter_shards(const rate& limits) {
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = std::make_shared<limiter_shard>(limits, i);
+  }
+  std::unique_ptr<limiter_shards> for_child() const { return std::make_unique<limiter_shards>(all[0]->limits); }
+};
+
 // All keys of a limiter, in shards with a lock and a life of their own: callers of different keys rarely meet.
 template <class Clock> class limiter {
  public:
   rate limits;
 
-  explicit limiter(rate r) : limits(r) {
-    limits.per = (std::min)(limits.per, a_year);
-    limits.linger = (std::min)(limits.linger, a_year);
-    for (std::size_t i = 0; i < shards_.size(); ++i) shards_[i] = std::make_shared<limiter_shard>(limits, i);
-  }
+  explicit limiter(const rate& r)
+      : limits{r.requests, (std::min)(r.per, a_year), (std::min)(r.linger, a_year)},
+        shards_(std::make_unique<limiter_shards>(limits)) {}
 
   using permit = typename basic_sliding_window<Clock>::permit;
 
@@ -1661,6 +1670,7 @@ template <class Clock> class limiter {
   }
 
   static void end(const limiter_place& place, bool answered) noexcept {
+    if (place.shard->process != process_number.load(std::memory_order_relaxed)) return;  // it counts in the parent
     const std::unique_lock lock(place.shard->mutex);
     place.window->end(place.shard->limits, Clock::now(), answered);
     place.window->wake_first();
@@ -1674,7 +1684,7 @@ template <class Clock> class limiter {
 
   std::size_t size() {
     std::size_t count = 0;
-    for (const auto& shard : shards_) {
+    for (const auto& shard : shards_.get().all) {
       const std::unique_lock lock(shard->mutex);
       count += shard->keys.size();
     }
@@ -1704,19 +1714,21 @@ template <class Clock> class limiter {
 
   const std::shared_ptr<limiter_shard>& shard_of(std::string_view key) const noexcept {
     const std::size_t hash = text_hash{}(key);
-    return shards_[(hash ^ (hash >> 16)) % shards_.size()];
+    const auto& shards = shards_.get().all;
+    return shards[(hash ^ (hash >> 16)) % shards.size()];
   }
 
   // Forgets a few idle keys of some shard now and then, so that memory follows the active keys. The caller has locked
   // `own` and looks its key up afterwards.
   void sweep_some(limiter_shard& own, time_point now) {
     if (++own.calls % 8 != 0) return;
-    auto& shard = *shards_[++own.to_sweep % shards_.size()];
+    const auto& shards = shards_.get().all;
+    auto& shard = *shards[++own.to_sweep % shards.size()];
     if (&shard == &own) return shard.sweep(now);
     if (const std::unique_lock other(shard.mutex, std::try_to_lock); other) shard.sweep(now);
   }
 
-  std::array<std::shared_ptr<limiter_shard>, 64> shards_{};
+  per_process<limiter_shards> shards_;
 };
 
 // --- Paths and queries ----------------------------------------------------------------------------------------------
@@ -1737,6 +1749,12 @@ inline bool equal_names(std::string_view a, std::string_view b) noexcept {  // A
   std::size_t same = 0;
   while (same < a.size() && same < b.size() && lower(a[same]) == lower(b[same])) ++same;
   return same == a.size() && same == b.size();
+}
+// Without the spaces and tabs at its ends.
+inline std::string_view trimmed(std::string_view text) noexcept {
+  while (!text.empty() && is_one_of(text.front(), " \t")) text.remove_prefix(1);
+  while (!text.empty() && is_one_of(text.back(), " \t")) text.remove_suffix(1);
+  return text;
 }
 // The whole text, in decimal.
 inline std::optional<std::uint64_t> parse_number(std::string_view text) noexcept {
@@ -1862,6 +1880,11 @@ inline result<url_parts> split_url(std::string_view url, const char* option) {
   return parts;
 }
 
+// Host and port, an IPv6 address in brackets.
+inline std::string authority_of(const std::string& host, int port) {
+  return (is_one_of(':', host) ? '[' + host + ']' : host) + ':' + std::to_string(port);
+}
+
 // The base URL.
 struct endpoint {
   bool tls = true;
@@ -1887,8 +1910,8 @@ inline result<endpoint> parse_endpoint(std::string_view url, bool allow_plaintex
   if (!problem.empty()) return bad("is wrong: " + problem);
   const int usual_port = tls ? 443 : 80;
   endpoint base{.tls = tls, .host = std::move(parts->host), .port = parts->port != 0 ? parts->port : usual_port};
-  base.authority = is_one_of(':', base.host) ? '[' + base.host + ']' : base.host;
-  if (base.port != usual_port) base.authority += ':' + std::to_string(base.port);
+  base.authority = authority_of(base.host, base.port);
+  if (base.port == usual_port) base.authority.resize(base.authority.rfind(':'));
   base.origin = (tls ? "https://" : "http://") + base.authority;
   base.prefix = '/';
   append_path(base.prefix, path);
@@ -2758,24 +2781,23 @@ template <class Backend, class Limiter> class client_core {
 #ifdef NANGO_DETAIL_HTTPLIB
 // --- Default backend ------------------------------------------------------------------------------------------------
 
-// The oldest release of httplib that keeps the promises; its version is a string, which #if cannot compare.
-constexpr bool is_release_from(std::string_view version, std::array<std::uint64_t, 3> least) noexcept {
-  for (const auto due : least) {
-    std::uint64_t number = 0;
-    while (!version.empty() && version.front() >= '0' && version.front() <= '9') {
-      number = number * 10 + static_cast<std::uint64_t>(version.front() - '0');
-      version.remove_prefix(1);
-    }
-    if (number != due) return number > due;
-    if (!version.empty()) version.remove_prefix(1);
-  }
-  return true;
+constexpr bool is_from_0_11_4(std::string_view version) noexcept {  // #if cannot compare texts
+  return !version.starts_with("0.") || (version.size() > 3 && version[3] != '.' && version >= "0.11.4");
 }
-static_assert(is_release_from(CPPHTTPLIB_VERSION, {0, 11, 4}),
-              "nango.hpp needs cpp-httplib 0.11.4 or later: take a newer httplib.h, or define NANGO_NO_HTTPLIB and "
-              "bring a backend of your own");
+static_assert(
+    is_from_0_11_4(CPPHTTPLIB_VERSION),
+    "nango.hpp needs cpp-httplib 0.11.4 or later: take a newer httplib.h, or define NANGO_NO_HTTPLIB and bring "
+    "a backend of your own");
 
-// Sockets: what differs between systems.
+// Out of memory is reported as nothing else.
+template <class Pointer> Pointer allocated(Pointer made) {
+  if (made) return made;
+#ifdef NANGO_DETAIL_EXCEPTIONS
+  throw std::bad_alloc();
+#else
+  std::abort();
+#endif
+}
 
 // One descriptor, closed once.
 class socket_handle {
@@ -2791,50 +2813,47 @@ class socket_handle {
   }
   bool is_open() const noexcept { return socket_ != INVALID_SOCKET; }
   socket_t get() const noexcept { return socket_; }
+  void set(int level, int option, int value) const noexcept {
+    ::setsockopt(socket_, level, option, &value, sizeof(value));
+  }
 
  private:
   socket_t socket_;
 };
 
-template <class Value> void set_option(socket_t socket, int level, int name, Value value) noexcept {
-  ::setsockopt(socket, level, name, &value, sizeof(value));
-}
-
-// A socket that never blocks, is not inherited by other programs and raises no SIGPIPE. Not open: errno says why.
+// A socket that never blocks and is not inherited by other programs. Not open: errno says why.
 inline socket_handle make_socket(int family) noexcept {
 #if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
   socket_handle made(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 #else
   socket_handle made(::socket(family, SOCK_STREAM, 0));
-  if (made.is_open()) {
-    ::fcntl(made.get(), F_SETFL, O_NONBLOCK);
-    ::fcntl(made.get(), F_SETFD, FD_CLOEXEC);
-  }
+  ::fcntl(made.get(), F_SETFL, O_NONBLOCK);
+  ::fcntl(made.get(), F_SETFD, FD_CLOEXEC);
 #endif
   if (!made.is_open()) return made;
-  set_option(made.get(), IPPROTO_TCP, TCP_NODELAY, 1);  // or a POST takes 40 ms more
-  set_option(made.get(), SOL_SOCKET, SO_KEEPALIVE, 1);  // probes show whether a silent peer is still there
+  made.set(IPPROTO_TCP, TCP_NODELAY, 1);  // or a POST takes 40 ms more
+  made.set(SOL_SOCKET, SO_KEEPALIVE, 1);  // probes show whether a silent peer is still there
 #if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
-  set_option(made.get(), IPPROTO_TCP, TCP_KEEPIDLE, 5);  // seconds
-  set_option(made.get(), IPPROTO_TCP, TCP_KEEPINTVL, 5);
-  set_option(made.get(), IPPROTO_TCP, TCP_KEEPCNT, 3);
+  made.set(IPPROTO_TCP, TCP_KEEPIDLE, 5);  // seconds
+  made.set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  made.set(IPPROTO_TCP, TCP_KEEPCNT, 3);
 #endif
 #ifdef SO_NOSIGPIPE
-  set_option(made.get(), SOL_SOCKET, SO_NOSIGPIPE, 1);
+  made.set(SOL_SOCKET, SO_NOSIGPIPE, 1);
 #endif
   return made;
 }
-
 #ifdef MSG_NOSIGNAL
 inline constexpr int send_flags = MSG_NOSIGNAL;
 #else
 inline constexpr int send_flags = 0;
 #endif
+inline bool must_wait() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
 
-// True if nothing arrives from the peer's system any more: neither acknowledgements nor answers to probes. A peer that
-// is slow, or that does not read, still acknowledges. Only Linux tells.
+// True if nothing comes from the peer's system any more, neither acknowledgements nor answers to probes. A peer that is
+// slow, or does not read, still acknowledges. Only Linux tells.
 inline bool is_peer_gone([[maybe_unused]] socket_t socket, [[maybe_unused]] nanoseconds since_last_write) noexcept {
-#if defined(__linux__)
+#ifdef __linux__
   constexpr milliseconds patience(5'000);
   tcp_info info{};
   socklen_t size = sizeof(info);
@@ -2846,17 +2865,14 @@ inline bool is_peer_gone([[maybe_unused]] socket_t socket, [[maybe_unused]] nano
 #endif
 }
 
-using address_list = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
-
 // The addresses in the order of RFC 8305: the resolver's, with the two families by turns.
 inline std::vector<const addrinfo*> interleave(const addrinfo* list) {
-  std::vector<const addrinfo*> preferred, others, all;
+  std::vector<const addrinfo*> all, others;
   for (const auto* each = list; each != nullptr; each = each->ai_next) {
-    (each->ai_family == list->ai_family ? preferred : others).push_back(each);
+    (each->ai_family == list->ai_family ? all : others).push_back(each);
   }
-  for (std::size_t i = 0; i < (std::max)(preferred.size(), others.size()); ++i) {
-    if (i < preferred.size()) all.push_back(preferred[i]);
-    if (i < others.size()) all.push_back(others[i]);
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    all.insert(all.begin() + static_cast<std::ptrdiff_t>((std::min)(2 * i + 1, all.size())), others[i]);
   }
   return all;
 }
@@ -2866,7 +2882,6 @@ inline std::string describe_connect_failure(int code) {
     case ECONNREFUSED: return "connection refused";
     case ENETUNREACH:
     case EHOSTUNREACH: return "host or network unreachable";
-    case ETIMEDOUT: return "no answer";
     case EMFILE:
     case ENFILE: return "too many open files on this side";
     case EADDRNOTAVAIL: return "no free port on this side";
@@ -2878,480 +2893,6 @@ inline std::string describe_lookup_failure(int code) {
   if (!make_socket(AF_INET).is_open()) return describe_connect_failure(errno);
   if (code == EAI_NONAME) return "the name is unknown";
   return std::string("the name service failed: ") + ::gai_strerror(code);
-}
-
-// OpenSSL's error queue belongs to the thread: SSL_get_error would take what other code left there for its own.
-struct clean_error_queue {
-  clean_error_queue() noexcept { clear(); }
-  ~clean_error_queue() { clear(); }
-  clean_error_queue(const clean_error_queue&) = delete;
-  clean_error_queue& operator=(const clean_error_queue&) = delete;
-  static void clear() noexcept {
-    if (ERR_peek_error() != 0) ERR_clear_error();  // which visits all places of an empty queue too
-  }
-};
-
-// Out of memory is reported as nothing else.
-template <class Pointer> Pointer allocated(Pointer made) {
-  if (made) return made;
-#ifdef NANGO_DETAIL_EXCEPTIONS
-  throw std::bad_alloc();
-#else
-  std::abort();
-#endif
-}
-
-// What is left of the bounds of a head or of trailers.
-struct head_budget {
-  std::size_t bytes = std::size_t{64} << 10;
-  std::size_t fields = 1000;
-};
-
-// The start of an answer.
-struct answer_head {
-  int status = 0;
-  bool is_http_1_0 = false;
-  nango::headers fields{};
-};
-
-// One connection: socket, tunnel, TLS, and each wait within the limits of the request at hand. It stays where it is
-// made, since OpenSSL points to it. Nothing is sent when it closes, so that a child of fork() may close it too.
-class connection {
- public:
-  // Why nothing more is read or written.
-  enum class ending { none, closed, broken, peer_gone, deadline, canceled, too_large, malformed };
-
-  connection() = default;
-  ~connection() = default;
-  connection(const connection&) = delete;
-  connection& operator=(const connection&) = delete;
-
-  // The limits of the request that comes next.
-  void begin(const http_request& request) {
-    deadline_ = request.deadline;
-    cancel_ = request.cancel;
-    ended_ = ending::none;
-  }
-
-  // Connects, asks the proxy for a tunnel, shakes hands. Certainly no byte of a request was sent where it fails.
-  result<void> open(const endpoint& base, const proxy_address& proxy, milliseconds connect_timeout, SSL_CTX* tls) {
-    const auto deadline = std::exchange(deadline_, (std::min)(deadline_, after(steady_clock::now(), connect_timeout)));
-    auto opened = proxy.port == 0 ? connect(base.host, base.port) : tunnel(base, proxy);
-    const bool is_late = ended_ == ending::deadline && steady_clock::now() < deadline;
-    deadline_ = deadline;
-    if (is_late) {
-      return unsent(errc::connection_failed, "no connection to " + place_ +
-                                                 " within client_options::connect_timeout (" +
-                                                 std::to_string(connect_timeout.count()) + " ms)");
-    }
-    if (ended_ == ending::deadline) return unsent(errc::timed_out, "the deadline passed while connecting");
-    if (ended_ == ending::canceled) return unsent(errc::canceled, "canceled while connecting");
-    if (!opened || tls == nullptr) return opened;
-    return shake_hands(base, tls);
-  }
-
-  ending ended() const noexcept { return ended_; }
-  const std::string& problem() const noexcept { return problem_; }
-  // Ends the exchange because of what came; always false.
-  bool refuse(ending why, std::string problem = {}) {
-    if (ended_ != ending::none) return false;
-    ended_ = why;
-    problem_ = std::move(problem);
-    return false;
-  }
-  bool refuse(std::string problem) { return refuse(ending::malformed, std::move(problem)); }
-  // After a failed write: what the peer said before may still be there.
-  void go_on_reading() noexcept {
-    if (ended_ == ending::broken || ended_ == ending::closed) ended_ = ending::none;
-  }
-
-  // Bytes of all requests that the system took.
-  std::uint64_t sent() const noexcept { return sent_; }
-  bool has_input() const noexcept { return begin_ != end_; }
-  // True if the next byte that comes is the first of the next answer, as far as can be known.
-  bool is_quiet() noexcept {
-    char next = 0;
-    if (has_input() || (tls_ && SSL_has_pending(tls_.get()) == 1)) return false;
-    return ::recv(socket_.get(), &next, 1, MSG_PEEK) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-  }
-
-  // Writes some of the data. 0: not before the socket is ready; negative: it ended.
-  std::ptrdiff_t write_now(std::string_view data) {
-    if (is_over(steady_clock::now())) return -1;
-    if (!tls_) return of_socket(send_some(data.data(), data.size()), POLLOUT);
-    std::size_t done = 0;
-    const int written = SSL_write_ex(tls_.get(), data.data(), data.size(), &done);
-    return of_tls(written, done);
-  }
-  // Waits until the write goes on or something arrives; false: it ended.
-  bool wait_to_write() { return wait(static_cast<short>(wanted_ | POLLIN)); }
-  // Waits for input; false: it ended.
-  bool wait_to_read() { return has_input() || (tls_ && SSL_has_pending(tls_.get()) == 1) || wait(POLLIN); }
-
-  // Reads at least one byte, what is in the buffer first; 0 or less: it ended.
-  std::ptrdiff_t read(char* to, std::size_t size) {
-    if (!has_input()) return receive(to, size);
-    const auto got = (std::min)(size, end_ - begin_);
-    std::copy_n(buffer_.get() + begin_, got, to);
-    begin_ += got;
-    return static_cast<std::ptrdiff_t>(got);
-  }
-  // Puts what has arrived into the empty buffer, without waiting; false: it ended.
-  bool look() {
-    make_buffer();
-    const auto got = receive_now(buffer_.get(), buffer_size);
-    if (got > 0) end_ = static_cast<std::size_t>(got);
-    return got >= 0;
-  }
-  // True once so many bytes are there that they differ from `text` or begin with it.
-  bool begins_with(std::string_view text) {
-    std::size_t same = 0;
-    for (; same < text.size(); ++same) {
-      if (begin_ + same == end_ && !fill()) return false;
-      if (buffer_[begin_ + same] != text[same]) return false;
-    }
-    return true;
-  }
-  // A line of at most so many characters, without its CRLF; it lives until the next read.
-  bool read_line(std::string_view& line, std::size_t most) {
-    line_.clear();
-    for (bool is_whole = false; !is_whole;) {
-      if (!has_input() && !fill()) return false;
-      const std::string_view there(buffer_.get() + begin_, end_ - begin_);
-      const auto end = there.find('\n');
-      is_whole = end != std::string_view::npos;
-      line = there.substr(0, is_whole ? end + 1 : end);
-      begin_ += line.size();
-      if (line_.size() + line.size() > most + 2) return refuse("the answer has a line that is too long or unexpected");
-      if (!is_whole || !line_.empty()) line = line_.append(line);
-    }
-    if (!line.ends_with("\r\n")) return refuse("the answer has a line that ends in a bare LF");
-    line.remove_suffix(2);
-    return true;
-  }
-  bool read_head(answer_head& head, head_budget& left);
-  bool read_fields(nango::headers* fields, head_budget& left);
-
-  time_point idle_since{};
-  nanoseconds idle_limit{};
-  const time_point born = steady_clock::now();
-
- private:
-  static constexpr std::size_t buffer_size = std::size_t{16} << 10;
-
-  // --- waiting ---
-
-  // The request's limits were reached, or it ended before.
-  bool is_over(time_point now) noexcept {
-    if (ended_ == ending::none && cancel_.canceled()) ended_ = ending::canceled;
-    if (ended_ == ending::none && now >= deadline_) ended_ = ending::deadline;
-    return ended_ != ending::none;
-  }
-  // The one place that waits: until a socket is ready (true), `until` has come, or the request is over.
-  bool poll_until(std::span<pollfd> sockets, time_point until) noexcept {
-    for (;;) {
-      const auto now = steady_clock::now();
-      if (is_over(now) || now >= until) return false;
-      const auto wake = (std::min)({until, deadline_, next_look(now, cancel_), after(now, an_hour)});
-      const auto ready =
-          ::poll(sockets.data(), static_cast<nfds_t>(sockets.size()), static_cast<int>(round_up(wake - now).count()));
-      if (ready > 0) return true;
-      if (ready < 0 && errno != EINTR) return refuse(ending::broken);
-    }
-  }
-  bool wait(short events) noexcept {
-    for (;;) {
-      pollfd entry{socket_.get(), events, 0};
-      if (poll_until({&entry, 1}, after(steady_clock::now(), milliseconds(5'000)))) return true;
-      if (ended_ != ending::none) return false;
-      if (is_peer_gone(socket_.get(), steady_clock::now() - last_write_)) return refuse(ending::peer_gone);
-    }
-  }
-
-  // --- bytes ---
-
-  std::ptrdiff_t send_some(const char* data, std::size_t size) noexcept {
-    for (;;) {
-      const auto done = ::send(socket_.get(), data, size, send_flags);
-      if (done < 0 && errno == EINTR) continue;
-      if (done > 0) {
-        sent_ += static_cast<std::uint64_t>(done);
-        last_write_ = steady_clock::now();
-      }
-      return done;
-    }
-  }
-  std::ptrdiff_t receive_some(char* to, std::size_t size) noexcept {
-    for (;;) {
-      const auto done = ::recv(socket_.get(), to, size, 0);
-      if (done >= 0 || errno != EINTR) return done;
-    }
-  }
-  static bool must_wait() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK; }
-
-  // What became of an operation: the bytes; 0: it has to wait, for `wanted_`; -1: it ended.
-  std::ptrdiff_t of_socket(std::ptrdiff_t done, short wanted) noexcept {
-    if (done > 0) return done;
-    wanted_ = wanted;
-    if (done < 0 && must_wait()) return 0;
-    refuse(done == 0 ? ending::closed : ending::broken);
-    return -1;
-  }
-  std::ptrdiff_t of_tls(int succeeded, std::size_t done) noexcept {
-    if (succeeded == 1) return static_cast<std::ptrdiff_t>(done);
-    const int code = SSL_get_error(tls_.get(), succeeded);
-    wanted_ = code == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN;
-    if (code == SSL_ERROR_WANT_READ || code == SSL_ERROR_WANT_WRITE) return 0;
-    refuse(code == SSL_ERROR_ZERO_RETURN ? ending::closed : ending::broken);
-    return -1;
-  }
-  std::ptrdiff_t receive_now(char* to, std::size_t size) noexcept {
-    if (!tls_) return of_socket(receive_some(to, size), POLLIN);
-    std::size_t done = 0;
-    const int read = SSL_read_ex(tls_.get(), to, size, &done);
-    return of_tls(read, done);
-  }
-  std::ptrdiff_t receive(char* to, std::size_t size) noexcept {
-    for (;;) {
-      if (is_over(steady_clock::now())) return -1;
-      const auto got = receive_now(to, size);
-      if (got != 0) return got;
-      if (!wait(wanted_)) return -1;
-    }
-  }
-  void make_buffer() {
-    if (!buffer_) buffer_.reset(new char[buffer_size]);
-    begin_ = end_ = 0;
-  }
-  // Receives behind what is there, which is less than a buffer.
-  bool fill() {
-    if (!has_input()) make_buffer();
-    if (end_ == buffer_size) {
-      std::copy(buffer_.get() + begin_, buffer_.get() + end_, buffer_.get());
-      end_ -= std::exchange(begin_, 0);
-    }
-    const auto got = receive(buffer_.get() + end_, buffer_size - end_);
-    if (got > 0) end_ += static_cast<std::size_t>(got);
-    return got > 0;
-  }
-
-  // --- connecting ---
-
-  result<void> cannot_connect(const std::string& why) const {
-    return unsent(errc::connection_failed, purpose_ + place_ + ": " + why);
-  }
-  result<void> connect(const std::string& host, int port) {
-    place_ = (is_one_of(':', host) ? '[' + host + ']' : host) + ':' + std::to_string(port);
-    addrinfo wanted{};
-    wanted.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    const int failure = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted, &found);
-    const address_list addresses(found, &::freeaddrinfo);
-    if (failure == EAI_MEMORY) allocated(static_cast<addrinfo*>(nullptr));
-    if (failure != 0) return cannot_connect(describe_lookup_failure(failure));
-    return race(interleave(addresses.get()));
-  }
-  // The first address that answers wins. Each has a head start of 250 ms before the next (RFC 8305), so that one that
-  // never answers takes no time from the others.
-  result<void> race(const std::vector<const addrinfo*>& addresses) {
-    std::vector<socket_handle> sockets;
-    std::vector<pollfd> waiting;  // for the sockets, in the same order
-    int failure = ETIMEDOUT;
-    for (auto next = addresses.begin(); next != addresses.end() || !sockets.empty();) {
-      if (next != addresses.end()) {
-        auto socket = make_socket((*next)->ai_family);
-        const bool began = socket.is_open() && (::connect(socket.get(), (*next)->ai_addr, (*next)->ai_addrlen) == 0 ||
-                                                errno == EINPROGRESS);
-        ++next;
-        if (!began) {
-          failure = errno;
-          continue;
-        }
-        waiting.push_back({socket.get(), POLLOUT, 0});
-        sockets.push_back(std::move(socket));
-      }
-      const auto until = next != addresses.end() ? after(steady_clock::now(), milliseconds(250)) : never;
-      if (!poll_until(waiting, until) && ended_ != ending::none) break;
-      if (take_winner(sockets, waiting, failure)) return {};
-    }
-    return cannot_connect(describe_connect_failure(failure));
-  }
-  // Drops the sockets that failed; true if one is connected.
-  bool take_winner(std::vector<socket_handle>& sockets, std::vector<pollfd>& waiting, int& failure) {
-    for (std::size_t i = sockets.size(); i-- > 0;) {
-      if (waiting[i].revents == 0) continue;
-      int code = 0;
-      socklen_t size = sizeof(code);
-      ::getsockopt(sockets[i].get(), SOL_SOCKET, SO_ERROR, &code, &size);
-      if (code == 0) {
-        socket_ = std::move(sockets[i]);
-        return true;
-      }
-      failure = code;
-      sockets.erase(sockets.begin() + static_cast<std::ptrdiff_t>(i));
-      waiting.erase(waiting.begin() + static_cast<std::ptrdiff_t>(i));
-    }
-    return false;
-  }
-
-  result<void> tunnel(const endpoint& base, const proxy_address& proxy) {
-    purpose_ = "no tunnel through the proxy ";
-    if (auto connected = connect(proxy.host, proxy.port); !connected) return connected;
-    const auto target =
-        (is_one_of(':', base.host) ? '[' + base.host + ']' : base.host) + ':' + std::to_string(base.port);
-    std::string asked = "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n";
-    if (!proxy.user.empty()) {
-      asked += "Proxy-Authorization: " + httplib::make_basic_authentication_header(proxy.user, proxy.password).second;
-      asked += "\r\n";
-    }
-    asked += "\r\n";
-    for (std::string_view rest = asked; !rest.empty();) {
-      const auto done = write_now(rest);
-      if (done < 0 || (done == 0 && !wait(POLLOUT))) break;
-      rest.remove_prefix(static_cast<std::size_t>(done));
-    }
-    sent_ = 0;  // that was no request
-    answer_head head;
-    head_budget left;
-    bool is_read = ended_ == ending::none;
-    while (is_read && head.status < 200) is_read = read_head(head, left);
-    if (is_read && is_success(head.status)) return {};
-    const auto status = is_read && head.status < 600 ? " (HTTP " + std::to_string(head.status) + ")" : std::string();
-    return unsent(errc::connection_failed, purpose_ + place_ + status);
-  }
-
-  // --- TLS ---
-
-  static int read_bio(BIO* bio, char* to, int size) {
-    BIO_clear_retry_flags(bio);
-    auto& self = *static_cast<connection*>(BIO_get_data(bio));
-    const auto got = self.receive_some(to, static_cast<std::size_t>(size));
-    if (got < 0 && must_wait()) BIO_set_retry_read(bio);
-    self.is_cut_ |= got == 0 || (got < 0 && !must_wait());
-    return static_cast<int>(got);
-  }
-  static int write_bio(BIO* bio, const char* data, int size) {
-    BIO_clear_retry_flags(bio);
-    auto& self = *static_cast<connection*>(BIO_get_data(bio));
-    const auto done = self.send_some(data, static_cast<std::size_t>(size));
-    if (done < 0 && must_wait()) BIO_set_retry_write(bio);
-    self.is_cut_ |= done < 0 && !must_wait();
-    return static_cast<int>(done);
-  }
-  static long control_bio(BIO* bio, int command, long, void*) {
-    if (command == BIO_CTRL_EOF) return static_cast<connection*>(BIO_get_data(bio))->is_cut_ ? 1 : 0;
-    return command == BIO_CTRL_FLUSH ? 1 : 0;
-  }
-
- public:
-  // How OpenSSL reaches the socket. Never freed: a call may come after main() is over.
-  static const BIO_METHOD* bio_method() {
-    static BIO_METHOD* const method = [] {
-      auto* made = allocated(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "nango"));
-      BIO_meth_set_read(made, read_bio);
-      BIO_meth_set_write(made, write_bio);
-      BIO_meth_set_ctrl(made, control_bio);
-      BIO_meth_set_create(made, [](BIO* bio) {
-        BIO_set_init(bio, 1);
-        return 1;
-      });
-      return made;
-    }();
-    return method;
-  }
-
- private:
-  result<void> shake_hands(const endpoint& base, SSL_CTX* context) {
-    tls_.reset(allocated(SSL_new(context)));
-    auto* bio = allocated(BIO_new(bio_method()));
-    BIO_set_data(bio, this);
-    SSL_set_bio(tls_.get(), bio, bio);
-    const char* name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(tls_.get()), 0);  // null: an address, which is no SNI
-    if (name != nullptr) {
-      SSL_ctrl(tls_.get(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(name));
-    }
-    std::ptrdiff_t done = 0;
-    while (done == 0 && !is_over(steady_clock::now())) {
-      done = of_tls(SSL_connect(tls_.get()), 1);
-      if (done == 0) wait(wanted_);
-    }
-    sent_ = 0;  // that was no request
-    return judge_handshake(base.host);
-  }
-  result<void> judge_handshake(const std::string& host) {
-    const auto refused = [&](const std::string& why) {
-      return unsent(errc::tls_failed, "the TLS handshake with " + host + " was refused: " + why);
-    };
-    if (const long verdict = SSL_get_verify_result(tls_.get()); verdict != X509_V_OK) {
-      const char* why = X509_verify_cert_error_string(verdict);
-      return unsent(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
-    }
-    if (ended_ == ending::deadline) return unsent(errc::timed_out, "the deadline passed while connecting");
-    if (ended_ == ending::canceled) return unsent(errc::canceled, "canceled while connecting");
-    if (ended_ != ending::none && (is_cut_ || ended_ != ending::broken)) {
-      return unsent(errc::connection_failed, "the connection to " + place_ + " broke in the TLS handshake");
-    }
-    if (ended_ != ending::none) {
-      const char* reason = ERR_reason_error_string(ERR_peek_error());
-      return refused(reason != nullptr ? reason : "unknown reason");
-    }
-    // A set-up of OpenSSL may permit a peer without a certificate, which is no untrusted one then.
-    if (SSL_get0_peer_certificate(tls_.get()) == nullptr) return refused("the peer shows no certificate");
-    return {};
-  }
-
-  socket_handle socket_{};
-  std::unique_ptr<SSL, decltype(&SSL_free)> tls_{nullptr, &SSL_free};
-  std::string purpose_ = "cannot connect to ", place_{};  // for messages: host and port that it connects to
-
-  time_point deadline_{};
-  cancel_token cancel_{};
-  ending ended_ = ending::none;
-  std::string problem_{};
-  bool is_cut_ = false;    // below TLS the stream ended
-  short wanted_ = POLLIN;  // what the last operation waits for
-  std::uint64_t sent_ = 0;
-  time_point last_write_{};
-
-  std::unique_ptr<char[]> buffer_{};  // plaintext that was read and not yet taken, from begin_ to end_
-  std::size_t begin_ = 0, end_ = 0;
-  std::string line_{};  // one that did not lie in the buffer as a whole
-};
-
-// A head's fields, or a trailer's, to their empty line. Dropped where there is no place for them.
-inline bool connection::read_fields(nango::headers* fields, head_budget& left) {
-  const auto is_unsound = [](char c) { return is_control(c) && c != '\t'; };
-  for (std::string_view line;;) {
-    if (!read_line(line, left.bytes)) return false;
-    if (line.empty()) return true;
-    if (left.fields-- == 0) return refuse("the answer has more than 1,000 headers");
-    left.bytes -= line.size();
-    const auto name = line.substr(0, line.find(':'));
-    if (name.size() == line.size() || !is_token(name)) return refuse("the answer has a malformed header");
-    auto value = line.substr(name.size() + 1);
-    while (!value.empty() && is_one_of(value.front(), " \t")) value.remove_prefix(1);
-    while (!value.empty() && is_one_of(value.back(), " \t")) value.remove_suffix(1);
-    for (const char c : value) {
-      if (is_unsound(c)) return refuse("the answer has a control character in a header");
-    }
-    if (fields != nullptr) fields->push_back({std::string(name), std::string(value)});
-  }
-}
-
-inline bool connection::read_head(answer_head& head, head_budget& left) {
-  head = {};
-  std::string_view line;
-  if (!begins_with("HTTP/1.")) return refuse("the answer is no HTTP");
-  if (!read_line(line, left.bytes)) return false;
-  left.bytes -= line.size();
-  // HTTP/1.x, a space, three digits, and a reason after another space
-  const bool is_sound = line.size() >= 12 && is_digit(line[7]) && line[8] == ' ' &&
-                        each_is(line.substr(9, 3), is_digit) && (line.size() == 12 || line[12] == ' ') &&
-                        !is_one_of('\0', line);
-  if (!is_sound) return refuse("the answer has a malformed status line");
-  head.is_http_1_0 = line[7] == '0';
-  head.status = static_cast<int>(parse_number(line.substr(9, 3)).value_or(0));
-  return read_fields(&head.fields, left);
 }
 
 // What httplib asks of a stream aside from reading and writing. Each release asks for some of it, so none says
@@ -3378,7 +2919,7 @@ template <class Client> class socketless_client : public Client {
     }
   }
   // Writes a request to the stream, reads an answer from it, and hands on its body.
-  template <class Receive> bool exchange_over(httplib::Stream& stream, const Receive& receive) {
+  template <class Receive> void exchange_over(httplib::Stream& stream, const Receive& receive) {
     httplib::Request request;
     request.method = "GET";
     request.path = "/";
@@ -3386,7 +2927,7 @@ template <class Client> class socketless_client : public Client {
     httplib::Response response;
     httplib::Error ignored{};
     stream_ = &stream;
-    return this->send(request, response, ignored);
+    this->send(request, response, ignored);
   }
 
  protected:
@@ -3396,19 +2937,393 @@ template <class Client> class socketless_client : public Client {
   bool create_and_connect_socket(typename Client::Socket&, httplib::Error&) override { return true; }
   void shutdown_ssl(typename Client::Socket&, bool) override {}
 };
-using stream_callback = std::function<bool(httplib::Stream&)>;
+using stream_user = std::function<bool(httplib::Stream&)>;
 template <class Client, bool has_start_time> class codec_client;
 template <class Client> class codec_client<Client, false> : public socketless_client<Client> {  // up to 0.18
-  bool process_socket(const typename Client::Socket&, stream_callback talk) override { return talk(*this->stream_); }
+  bool process_socket(const typename Client::Socket&, stream_user use) override { return use(*this->stream_); }
 };
 template <class Client> class codec_client<Client, true> : public socketless_client<Client> {
-  bool process_socket(const typename Client::Socket&, std::chrono::time_point<std::chrono::steady_clock>,
-                      stream_callback talk) override {
-    return talk(*this->stream_);
+  using start_time = std::chrono::time_point<std::chrono::steady_clock>;
+  bool process_socket(const typename Client::Socket&, start_time, stream_user use) override {
+    return use(*this->stream_);
   }
 };
 template <class Stream> inline constexpr bool has_duration = requires(const Stream& stream) { stream.duration(); };
 using codec = codec_client<httplib::ClientImpl, has_duration<httplib::Stream>>;
+
+// The start of an answer, and how much of a head is still allowed.
+struct answer_head {
+  int status = 0;
+  bool is_http_1_0 = false;
+  nango::headers fields{};
+  std::size_t bytes_left = std::size_t{64} << 10, fields_left = 1000;
+};
+
+// One connection: socket, tunnel, TLS, and each wait within the limits of the request at hand. It stays where it is
+// made, since OpenSSL points to it. Nothing is sent when it closes, so that a child of fork() may close it too.
+class connection {
+ public:
+  connection() = default;
+  ~connection() = default;
+  connection(const connection&) = delete;
+  connection& operator=(const connection&) = delete;
+
+  codec http{};
+  const char* phase = "connecting";  // of the request at hand, for messages
+  time_point idle_since{};
+  nanoseconds idle_limit{};
+  const time_point born = steady_clock::now();
+
+  // The limits of the request that comes next.
+  void begin(const http_request& request) {
+    deadline_ = request.deadline;
+    cancel_ = request.cancel;
+    ended_ = {};
+  }
+
+  // Connects, asks the proxy for a tunnel, shakes hands. No byte of a request was sent where it fails.
+  result<void> open(const endpoint& base, const proxy_address& proxy, milliseconds connect_timeout, SSL_CTX* tls) {
+    const auto deadline = std::exchange(deadline_, (std::min)(deadline_, after(steady_clock::now(), connect_timeout)));
+    auto opened = proxy.port == 0 ? connect(base.host, base.port) : tunnel(base, proxy);
+    deadline_ = deadline;
+    if (ended_ == errc::timed_out && steady_clock::now() < deadline) {
+      return unsent(errc::connection_failed, "no connection to " + place_ +
+                                                 " within client_options::connect_timeout (" +
+                                                 std::to_string(connect_timeout.count()) + " ms)");
+    }
+    if (ended_ == errc::timed_out || ended_ == errc::canceled) return unsent(ended_, problem_);
+    return opened && tls != nullptr ? shake_hands(base.host, tls) : opened;
+  }
+
+  // @{ Why nothing more is read or written; errc{}: it goes on.
+  errc ended() const noexcept { return ended_; }
+  const std::string& problem() const noexcept { return problem_; }
+  // @}
+  // Ends the exchange; always false. What ended it first counts.
+  bool end(errc code, std::string problem) {
+    if (ended_ != errc{}) return false;
+    ended_ = code;
+    problem_ = std::move(problem);
+    return false;
+  }
+  bool refuse(const char* problem) { return end(errc::malformed_response, problem); }
+  // True if the peer ended its stream in good order.
+  bool is_closed() const noexcept { return is_closed_; }
+  // The stream's end is none of the exchange: a body ended with it, or what the peer said before may still be there.
+  void forgive_end() noexcept {
+    if (ended_ == errc::connection_failed) ended_ = {};
+  }
+
+  // Bytes that the system took, ever.
+  std::uint64_t sent() const noexcept { return sent_; }
+  bool has_input() const noexcept { return begin_ != end_; }
+  // True if the next byte that comes is the first of the next answer, as far as can be known.
+  bool is_quiet() noexcept {
+    char next = 0;
+    return !has_unread() && ::recv(socket_.get(), &next, 1, MSG_PEEK) < 0 && must_wait();
+  }
+
+  // Writes some of the data. 0: not before the socket is ready; negative: it ended.
+  std::ptrdiff_t write_now(std::string_view data) noexcept {
+    if (is_over(steady_clock::now())) return -1;
+    if (!tls_) return outcome_of(send_some(data.data(), data.size()), POLLOUT);
+    std::size_t done = 0;
+    const int succeeded = SSL_write_ex(tls_.get(), data.data(), data.size(), &done);
+    return outcome_of_tls(succeeded, done);
+  }
+  // @{ Waits until a write can go on, or for input; false: it ended.
+  bool wait_to_write() noexcept { return wait(static_cast<short>(wanted_ | POLLIN)); }
+  bool wait_to_read() noexcept { return has_unread() || wait(POLLIN); }
+  // @}
+  // Reads at least one byte, what is in the buffer first; negative: it ended.
+  std::ptrdiff_t read(char* to, std::size_t size) noexcept {
+    if (!has_input()) return receive(to, size, true);
+    const auto got = (std::min)(size, end_ - begin_);
+    std::copy_n(buffer_.get() + begin_, got, to);
+    begin_ += got;
+    return static_cast<std::ptrdiff_t>(got);
+  }
+  // Receives into the empty buffer, or only what is there already; false: it ended.
+  bool fill(bool may_wait) {
+    if (!buffer_) buffer_.reset(new char[buffer_size]);
+    const auto got = receive(buffer_.get(), buffer_size, may_wait);
+    begin_ = 0;
+    end_ = got > 0 ? static_cast<std::size_t>(got) : 0;
+    return got >= 0;
+  }
+  // A line of at most so many bytes, without its CRLF; it lives until the next read.
+  bool read_line(std::string_view& line, std::size_t most) {
+    line_.clear();
+    for (bool is_whole = false; !is_whole;) {
+      if (!has_input() && !fill(true)) return false;
+      const std::string_view there(buffer_.get() + begin_, end_ - begin_);
+      const auto end = there.find('\n');
+      is_whole = end != std::string_view::npos;
+      line = there.substr(0, is_whole ? end + 1 : end);
+      begin_ += line.size();
+      if (line_.size() + line.size() > most) return refuse("the answer has a line that is too long");
+      if (!is_whole || !line_.empty()) line = line_.append(line);
+    }
+    if (!line.ends_with("\r\n")) return refuse("the answer has a line that ends in a bare LF");
+    line.remove_suffix(2);
+    return true;
+  }
+  // @{ Reads one head, or the fields of one, or of a trailer, to their empty line.
+  bool read_head(answer_head& head);
+  bool read_fields(answer_head& head);
+  // @}
+
+  // How OpenSSL reaches a connection. Never freed: a call may come when main() is over.
+  static const BIO_METHOD* bio_method();
+
+ private:
+  static constexpr std::size_t buffer_size = std::size_t{16} << 10;
+
+  // True once the request is over.
+  bool is_over(time_point now) {
+    if (cancel_.canceled()) end(errc::canceled, std::string("canceled while ") + phase);
+    if (now >= deadline_) end(errc::timed_out, std::string("the deadline passed while ") + phase);
+    return ended_ != errc{};
+  }
+  bool lose(const char* how) { return end(errc::connection_failed, "the connection to " + place_ + how + phase); }
+  // The one place that waits: until a socket is ready (true), `until` has come, or the request is over.
+  bool poll_until(std::span<pollfd> sockets, time_point until) noexcept {
+    for (;;) {
+      const auto now = steady_clock::now();
+      if (is_over(now) || now >= until) return false;
+      const auto wake = (std::min)({until, deadline_, next_look(now, cancel_), after(now, an_hour)});
+      const auto patience = static_cast<int>(round_up(wake - now).count());
+      const auto ready = ::poll(sockets.data(), static_cast<nfds_t>(sockets.size()), patience);
+      if (ready > 0) return true;
+      if (ready < 0 && errno != EINTR) return lose(" broke while ");
+    }
+  }
+  bool wait(short events) noexcept {
+    for (pollfd entry{socket_.get(), events, 0};;) {
+      if (poll_until({&entry, 1}, after(steady_clock::now(), milliseconds(5'000)))) return true;
+      if (ended_ != errc{}) return false;
+      if (is_peer_gone(socket_.get(), steady_clock::now() - last_write_)) return lose(" is dead, found while ");
+    }
+  }
+
+  std::ptrdiff_t send_some(const char* data, std::size_t size) noexcept {
+    const auto done = ::send(socket_.get(), data, size, send_flags);
+    if (done > 0) {
+      sent_ += static_cast<std::uint64_t>(done);
+      last_write_ = steady_clock::now();
+    }
+    return done;
+  }
+  // What became of an operation: the bytes; 0: it waits for `wanted_`; -1: it ended.
+  std::ptrdiff_t outcome_of(std::ptrdiff_t done, short wanted) noexcept {
+    wanted_ = wanted;
+    if (done > 0) return done;
+    if (done < 0 && must_wait()) return 0;
+    is_closed_ = done == 0;
+    lose(" broke while ");
+    return -1;
+  }
+  std::ptrdiff_t outcome_of_tls(int succeeded, std::size_t done) noexcept {
+    if (succeeded == 1) return static_cast<std::ptrdiff_t>(done);
+    const int code = SSL_get_error(tls_.get(), succeeded);
+    wanted_ = code == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN;
+    if (code == SSL_ERROR_WANT_READ || code == SSL_ERROR_WANT_WRITE) return 0;
+    is_closed_ = code == SSL_ERROR_ZERO_RETURN;
+    lose(" broke while ");
+    return -1;
+  }
+  std::ptrdiff_t receive_now(char* to, std::size_t size) noexcept {
+    if (!tls_) return outcome_of(::recv(socket_.get(), to, size, 0), POLLIN);
+    std::size_t done = 0;
+    const int succeeded = SSL_read_ex(tls_.get(), to, size, &done);
+    return outcome_of_tls(succeeded, done);
+  }
+  std::ptrdiff_t receive(char* to, std::size_t size, bool may_wait) noexcept {
+    while (!is_over(steady_clock::now())) {
+      const auto got = receive_now(to, size);
+      if (got != 0 || !may_wait) return got;
+      if (!wait(wanted_)) break;
+    }
+    return -1;
+  }
+  bool has_unread() const noexcept { return has_input() || (tls_ && SSL_has_pending(tls_.get()) == 1); }
+
+  result<void> connect(const std::string& host, int port) {
+    place_ = authority_of(host, port);
+    addrinfo wanted{};
+    wanted.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted, &found);
+    if (code == EAI_MEMORY) allocated(found);
+    if (code != 0) return unsent(errc::connection_failed, purpose_ + place_ + ": " + describe_lookup_failure(code));
+    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, &::freeaddrinfo);
+    const int failure = race(interleave(found));
+    if (socket_.is_open()) return {};
+    return unsent(errc::connection_failed, purpose_ + place_ + ": " + describe_connect_failure(failure));
+  }
+  // The first address that answers wins. Each has a head start of 250 ms before the next (RFC 8305), so that one that
+  // never answers takes no time from the others. Returns why the last one failed.
+  int race(const std::vector<const addrinfo*>& addresses) {
+    std::vector<socket_handle> sockets;
+    std::vector<pollfd> entries;  // of the sockets, in their order
+    int failure = ETIMEDOUT;
+    for (auto next = addresses.begin(); next != addresses.end() || !sockets.empty();) {
+      if (next != addresses.end()) {
+        const auto& address = **next++;
+        auto socket = make_socket(address.ai_family);
+        errno =
+            socket.is_open() && ::connect(socket.get(), address.ai_addr, address.ai_addrlen) == 0 ? EINPROGRESS : errno;
+        if (errno != EINPROGRESS) {
+          failure = errno;
+          continue;
+        }
+        entries.push_back({socket.get(), POLLOUT, 0});
+        sockets.push_back(std::move(socket));
+      }
+      const auto until = next != addresses.end() ? after(steady_clock::now(), milliseconds(250)) : never;
+      if (!poll_until(entries, until) && ended_ != errc{}) break;
+      for (std::size_t i = entries.size(); i-- > 0;) {
+        if (entries[i].revents == 0) continue;
+        socklen_t size = sizeof(failure);
+        ::getsockopt(entries[i].fd, SOL_SOCKET, SO_ERROR, &failure, &size);
+        if (failure == 0) socket_ = std::move(sockets[i]);
+        if (failure == 0) return 0;
+        sockets.erase(sockets.begin() + static_cast<std::ptrdiff_t>(i));
+        entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(i));
+      }
+    }
+    return failure;
+  }
+  result<void> tunnel(const endpoint& base, const proxy_address& proxy) {
+    purpose_ = "no tunnel through the proxy ";
+    if (auto connected = connect(proxy.host, proxy.port); !connected) return connected;
+    const auto target = authority_of(base.host, base.port);
+    std::string asked = "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n";
+    if (!proxy.user.empty()) {
+      asked += "Proxy-Authorization: " + httplib::make_basic_authentication_header(proxy.user, proxy.password).second;
+      asked += "\r\n";
+    }
+    asked += "\r\n";
+    for (std::string_view rest = asked; !rest.empty();) {
+      const auto done = write_now(rest);
+      if (done < 0 || (done == 0 && !wait(POLLOUT))) break;
+      rest.remove_prefix(static_cast<std::size_t>(done));
+    }
+    answer_head head;
+    while (head.status < 200 && read_head(head)) {
+    }
+    const bool is_told = ended_ == errc{} && head.status < 600;
+    if (!is_told || !is_success(head.status)) {
+      return unsent(errc::connection_failed,
+                    purpose_ + place_ + (is_told ? " (HTTP " + std::to_string(head.status) + ")" : ""));
+    }
+    place_ = target;
+    return {};
+  }
+
+  result<void> shake_hands(const std::string& host, SSL_CTX* context) {
+    tls_.reset(allocated(SSL_new(context)));
+    auto* bio = allocated(BIO_new(bio_method()));
+    BIO_set_data(bio, this);
+    SSL_set_bio(tls_.get(), bio, bio);
+    if (const char* name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(tls_.get()), 0); name != nullptr) {  // no address
+      SSL_ctrl(tls_.get(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(name));
+    }
+    std::ptrdiff_t done = 0;
+    while (done == 0 && !is_over(steady_clock::now())) {
+      done = outcome_of_tls(SSL_connect(tls_.get()), 1);
+      if (done == 0) wait(wanted_);
+    }
+    if (const long verdict = SSL_get_verify_result(tls_.get()); verdict != X509_V_OK) {
+      const char* why = X509_verify_cert_error_string(verdict);
+      return unsent(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
+    }
+    const bool is_refused = ended_ == errc::connection_failed && !is_closed_ && !is_cut_;
+    if (ended_ != errc{} && !is_refused) return unsent(ended_, problem_);
+    // A set-up of OpenSSL may permit a peer without a certificate, which is no untrusted one then.
+    const bool is_anonymous = !is_refused && SSL_get0_peer_certificate(tls_.get()) == nullptr;
+    if (!is_refused && !is_anonymous) return {};
+    const char* reason = is_anonymous ? "the peer shows no certificate" : ERR_reason_error_string(ERR_peek_error());
+    return unsent(errc::tls_failed, "the TLS handshake with " + host +
+                                        " was refused: " + (reason != nullptr ? reason : "unknown reason"));
+  }
+  static int transfer(BIO* bio, std::ptrdiff_t done, int retry_flag) noexcept {
+    BIO_clear_retry_flags(bio);
+    if (done < 0 && must_wait()) {
+      BIO_set_flags(bio, retry_flag | BIO_FLAGS_SHOULD_RETRY);
+    } else if (done <= 0) {
+      static_cast<connection*>(BIO_get_data(bio))->is_cut_ = true;
+    }
+    return static_cast<int>(done);
+  }
+
+  socket_handle socket_{};
+  std::unique_ptr<SSL, decltype(&SSL_free)> tls_{nullptr, &SSL_free};
+  std::string purpose_ = "cannot connect to ", place_{};  // for messages; the place is host and port
+
+  time_point deadline_{}, last_write_{};
+  cancel_token cancel_{};
+  errc ended_{};
+  std::string problem_{};
+  bool is_closed_ = false, is_cut_ = false;  // the stream ended: in good order; below TLS
+  short wanted_ = POLLIN;                    // what the last operation waits for
+  std::uint64_t sent_ = 0;
+
+  std::unique_ptr<char[]> buffer_{};  // what was received and not yet read, from begin_ to end_
+  std::size_t begin_ = 0, end_ = 0;
+  std::string line_{};  // one that does not lie in the buffer as a whole
+};
+
+inline const BIO_METHOD* connection::bio_method() {
+  static BIO_METHOD* const method = [] {
+    auto* made = allocated(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "nango"));
+    BIO_meth_set_create(made, [](BIO* bio) { return BIO_set_init(bio, 1), 1; });
+    BIO_meth_set_read(made, [](BIO* bio, char* to, int size) {
+      const auto& on = *static_cast<connection*>(BIO_get_data(bio));
+      return transfer(bio, ::recv(on.socket_.get(), to, static_cast<std::size_t>(size), 0), BIO_FLAGS_READ);
+    });
+    BIO_meth_set_write(made, [](BIO* bio, const char* data, int size) {
+      auto& on = *static_cast<connection*>(BIO_get_data(bio));
+      return transfer(bio, on.send_some(data, static_cast<std::size_t>(size)), BIO_FLAGS_WRITE);
+    });
+    BIO_meth_set_ctrl(made, [](BIO* bio, int command, long, void*) {
+      if (command == BIO_CTRL_EOF) return static_cast<connection*>(BIO_get_data(bio))->is_cut_ ? 1L : 0L;
+      return command == BIO_CTRL_FLUSH ? 1L : 0L;
+    });
+    return made;
+  }();
+  return method;
+}
+
+inline bool connection::read_fields(answer_head& head) {
+  for (std::string_view line; read_line(line, head.bytes_left);) {
+    head.bytes_left -= line.size() + 2;
+    if (line.empty()) return true;
+    if (head.fields_left-- == 0) return refuse("the answer has more than 1,000 headers");
+    const auto name = line.substr(0, line.find(':'));
+    const auto value = trimmed(line.substr((std::min)(name.size() + 1, line.size())));
+    const auto is_sound = [](char c) { return !is_control(c) || c == '\t'; };
+    if (name.size() == line.size() || !is_token(name) || !each_is(value, is_sound)) {
+      return refuse("the answer has a malformed header");
+    }
+    head.fields.push_back({std::string(name), std::string(value)});
+  }
+  return false;
+}
+inline bool connection::read_head(answer_head& head) {
+  std::string_view line;
+  if (!read_line(line, head.bytes_left)) return false;
+  head.bytes_left -= line.size() + 2;
+  // HTTP/1.x, a space, three digits, and a reason after another space
+  const bool is_sound = line.size() >= 12 && line.starts_with("HTTP/1.") && is_digit(line[7]) && line[8] == ' ' &&
+                        each_is(line.substr(9, 3), is_digit) && (line.size() == 12 || line[12] == ' ') &&
+                        !is_one_of('\0', line);
+  if (!is_sound) return refuse("the answer's status line is not one of HTTP/1.1");
+  head.is_http_1_0 = line[7] == '0';
+  head.status = static_cast<int>(parse_number(line.substr(9, 3)).value_or(0));
+  head.fields.clear();
+  return read_fields(head);
+}
 
 #ifdef CPPHTTPLIB_ZLIB_SUPPORT
 inline constexpr bool reads_gzip = true;
@@ -3417,9 +3332,8 @@ inline std::uint32_t crc_32(std::string_view text) noexcept {
   static constexpr auto table = [] {
     std::array<std::uint32_t, 256> made{};
     for (std::uint32_t byte = 0; byte < made.size(); ++byte) {
-      auto crc = byte;
-      for (int bit = 0; bit < 8; ++bit) crc = (crc & 1U) != 0 ? 0xedb88320U ^ (crc >> 1) : crc >> 1;
-      made[byte] = crc;
+      made[byte] = byte;
+      for (int bit = 0; bit < 8; ++bit) made[byte] = (made[byte] >> 1) ^ ((made[byte] & 1U) != 0 ? 0xedb88320U : 0U);
     }
     return made;
   }();
@@ -3427,10 +3341,10 @@ inline std::uint32_t crc_32(std::string_view text) noexcept {
   for (const char c : text) crc = table[(crc ^ static_cast<unsigned char>(c)) & 0xffU] ^ (crc >> 8);
   return ~crc;
 }
-// What becomes of a body in gzip: nothing is wrong with it (none), malformed, or too_large. httplib's reader takes a
+// What is wrong with a body in gzip: nothing, malformed_response or response_too_large. httplib's reader takes a
 // truncated stream for a whole one, so the last bytes are compared: CRC-32 and length of what came out. The same member
 // a second time goes unseen.
-inline connection::ending gunzip(std::string_view body, std::string& plain, std::size_t most) {
+inline errc gunzip(std::string_view body, std::string& plain, std::size_t most) {
   const auto number_at = [&](std::size_t place) {  // the lowest byte first
     std::uint32_t number = 0;
     for (auto i = place + 4; i-- > place;) number = (number << 8) | static_cast<unsigned char>(body[i]);
@@ -3438,20 +3352,19 @@ inline connection::ending gunzip(std::string_view body, std::string& plain, std:
   };
   bool fits = true;
   httplib::detail::gzip_decompressor reader;
-  const bool is_read =
-      reader.is_valid() && reader.decompress(body.data(), body.size(), [&](const char* data, std::size_t n) {
-        fits = n <= most - plain.size();
-        if (fits) plain.append(data, n);
-        return fits;
-      });
-  if (!fits) return connection::ending::too_large;
+  const auto keep = [&](const char* data, std::size_t size) {
+    fits = size <= most - plain.size();
+    return fits && (plain.append(data, size), true);
+  };
+  const bool is_read = reader.is_valid() && reader.decompress(body.data(), body.size(), keep);
+  if (!fits) return errc::response_too_large;
   const bool is_whole = is_read && body.size() >= 18 && number_at(body.size() - 8) == crc_32(plain) &&
                         number_at(body.size() - 4) == static_cast<std::uint32_t>(plain.size());
-  return is_whole ? connection::ending::none : connection::ending::malformed;
+  return is_whole ? errc{} : errc::malformed_response;
 }
 #else
 inline constexpr bool reads_gzip = false;
-inline connection::ending gunzip(std::string_view, std::string&, std::size_t) { return connection::ending::malformed; }
+inline errc gunzip(std::string_view, std::string&, std::size_t) { return errc::malformed_response; }
 #endif
 
 // One request and its answer over a connection, as the stream that httplib writes to and reads from. The request's
@@ -3460,170 +3373,147 @@ inline connection::ending gunzip(std::string_view, std::string&, std::size_t) { 
 class exchange final : public codec_stream {
  public:
   exchange(connection& on, const endpoint& base, const http_request& request)
-      : on_(on), base_(base), request_(request), sent_before_(on.sent()) {}
+      : on_(on), base_(base), request_(request), sent_before_(on.sent()) {
+    on.phase = "sending the request";
+  }
 
-  result<http_response> run(codec& http) {
-    http.exchange_over(*this, [this](std::string_view data) { return keep(data); });
-    if (is_complete_ && on_.ended() == connection::ending::none && decode()) return answer();
-    return failure();
+  result<http_response> run() {
+    on_.http.exchange_over(*this, [this](std::string_view data) { return keep(data); });
+    if (!is_complete_ || on_.ended() != errc{} || !decode()) return failure();
+    on_.idle_limit = idle_limit_;
+    return http_response{.status = head_.status, .headers = std::move(head_.fields), .body = std::move(body_)};
   }
   // The answer ended where the next one begins.
-  bool ended_cleanly() const noexcept { return is_complete_ && is_reusable_; }
-  // How long the connection may stay idle.
-  nanoseconds idle_limit() const noexcept { return idle_limit_; }
+  bool ended_cleanly() const noexcept { return is_complete_ && is_reusable_ && on_.ended() == errc{}; }
 
  private:
   static constexpr std::string_view head_for_httplib = "HTTP/1.1 200\r\n\r\n";
   static constexpr std::size_t with_head = std::size_t{16} << 10;  // so much of a body goes out with the head
 
-  // --- the request ---
-
   ssize_t write(const char*, std::size_t size) override {
     if (std::exchange(is_written_, true)) return -1;  // a release that begins a second request sends nothing
-    return send_request() ? static_cast<ssize_t>(size) : -1;
-  }
-  bool send_request() {
-    auto first = request_head();
     const auto rest = request_.body.substr((std::min)(request_.body.size(), with_head));
-    first.append(request_.body.substr(0, with_head));
-    return send(first) && send(rest);
+    return send(request_head().append(request_.body.substr(0, with_head))) && send(rest) ? static_cast<ssize_t>(size)
+                                                                                         : -1;
   }
   std::string request_head() const {
-    const auto target = request_.url.substr(base_.origin.size());
     std::string head;
     head.reserve(request_.url.size() + 512 + (std::min)(request_.body.size(), with_head));
     const auto line = [&](std::string_view name, std::string_view value) {
       head.append(name).append(": ").append(value).append("\r\n");
     };
-    head.append(request_.method).append(" ").append(target).append(" HTTP/1.1\r\n");
+    const auto& method = request_.method;
+    head.append(method).append(" ").append(request_.url.substr(base_.origin.size())).append(" HTTP/1.1\r\n");
     line("Host", base_.authority);
-    if (!has_encoding_) line("Accept-Encoding", reads_gzip && request_.method != "HEAD" ? "gzip" : "identity");
+    if (!is_encoding_asked_) line("Accept-Encoding", reads_gzip && method != "HEAD" ? "gzip" : "identity");
     for (const auto& [name, value] : request_.headers) line(name, value);
-    const bool has_length =
-        !request_.body.empty() || request_.method == "POST" || request_.method == "PUT" || request_.method == "PATCH";
+    const bool has_length = !request_.body.empty() || method == "POST" || method == "PUT" || method == "PATCH";
     if (has_length) line("Content-Length", std::to_string(request_.body.size()));
-    head += "\r\n";
-    return head;
+    return head.append("\r\n");
   }
   // An answer that comes meanwhile ends the writing; so does a peer that goes away, which may have said why.
   bool send(std::string_view rest) {
     while (!rest.empty() && !is_early_) {
       const auto done = on_.write_now(rest);
-      if (done > 0) {
-        rest.remove_prefix(static_cast<std::size_t>(done));
-        continue;
-      }
-      const bool goes_on = done == 0 && on_.wait_to_write() && on_.look() && (!on_.has_input() || read_head());
+      rest.remove_prefix(static_cast<std::size_t>((std::max)(done, std::ptrdiff_t{0})));
+      if (done > 0) continue;
+      const bool goes_on = done == 0 && on_.wait_to_write() && on_.fill(false) && (!on_.has_input() || read_head());
       is_early_ = is_final_ || !goes_on;
-      if (!goes_on) on_.go_on_reading();
+      if (!goes_on) on_.forgive_end();
     }
-    return on_.ended() == connection::ending::none;
+    return on_.ended() == errc{};
   }
 
-  // --- the answer's head ---
-
-  // Reads one head, which is an interim one or the final one.
+  // Reads one head, an interim one or the final one.
   bool read_head() {
-    phase_ = "reading the answer";
-    if (!on_.read_head(head_, head_left_)) return false;
+    on_.phase = "reading the answer";
+    if (!on_.read_head(head_)) return false;
     if (head_.status == 101) return on_.refuse("the answer switches protocols, which was not asked for");
     if (head_.status < 100 || head_.status > 599) return on_.refuse("the answer's HTTP status is out of range");
     is_final_ = head_.status >= 200;
     return true;
   }
-  // Reads and judges the final head.
   bool receive_head() {
-    phase_ = "waiting for the answer";
+    on_.phase = "waiting for the answer";
     if (!is_final_ && !on_.wait_to_read()) return false;
     while (!is_final_) {
       if (!read_head()) return false;
     }
     for (const auto& [name, value] : head_.fields) {
-      if (equal_names(name, "Content-Length")) read_length(value);
-      if (equal_names(name, "Transfer-Encoding")) read_coding(value);
-      if (equal_names(name, "Content-Encoding")) read_encoding(value);
-      if (equal_names(name, "Connection")) closes_ |= lowered(value).find("close") != std::string::npos;
-      if (equal_names(name, "Keep-Alive")) read_keep_alive(lowered(value));
+      if (equal_names(name, "Content-Length")) {
+        const auto length = each_is(value, is_digit) ? parse_number(value) : std::nullopt;
+        is_ambiguous_ |= !length || (length_ && length_ != length);
+        length_ = length;
+      } else if (equal_names(name, "Transfer-Encoding")) {
+        is_ambiguous_ |= is_chunked_ || !equal_names(value, "chunked");
+        is_chunked_ = true;
+      } else if (equal_names(name, "Content-Encoding")) {
+        read_encoding(value);
+      } else if (equal_names(name, "Connection") || equal_names(name, "Keep-Alive")) {
+        read_persistence(value);
+      }
     }
     return frame_body();
   }
-  void read_length(std::string_view value) {
-    const auto length = each_is(value, is_digit) ? parse_number(value) : std::nullopt;
-    is_ambiguous_ |= !length || (length_ && length_ != length);
-    length_ = length;
-  }
-  void read_coding(std::string_view value) {
-    is_ambiguous_ |= is_chunked_ || !equal_names(value, "chunked");
-    is_chunked_ = true;
-  }
   void read_encoding(std::string_view value) {
-    if (has_encoding_ || value.empty() || equal_names(value, "identity")) return;
+    if (is_encoding_asked_ || value.empty() || equal_names(value, "identity")) return;
     const bool is_known = reads_gzip && !is_gzip_ && (equal_names(value, "gzip") || equal_names(value, "x-gzip"));
-    is_gzip_ = is_known;
+    is_gzip_ = true;
     is_undecodable_ |= !is_known;
   }
-  // A little less than the server grants, since it counts from an earlier moment.
-  void read_keep_alive(std::string_view value) {
-    const auto place = value.find("timeout=");
-    if (place == std::string_view::npos) return;
-    value.remove_prefix(place + 8);
-    std::size_t digits = 0;
-    while (digits < value.size() && is_digit(value[digits])) ++digits;
-    const nanoseconds granted =
-        std::chrono::seconds((std::min)(parse_number(value.substr(0, digits)).value_or(0), std::uint64_t{3600}));
-    idle_limit_ = (std::min)(idle_limit_, granted - (std::min)(granted / 2, nanoseconds(std::chrono::seconds(1))));
+  // `close`, or `timeout=5, max=100`.
+  void read_persistence(std::string_view list) {
+    for (std::string_view item; !list.empty();) {
+      item = trimmed(list.substr(0, list.find(',')));
+      list.remove_prefix((std::min)(list.find(','), list.size() - 1) + 1);
+      closes_ |= equal_names(item, "close");
+      const auto seconds = equal_names(item.substr(0, 8), "timeout=") ? parse_number(item.substr(8)) : std::nullopt;
+      if (!seconds || *seconds > 50) continue;
+      const milliseconds granted(1000 * *seconds);
+      idle_limit_ = granted - (std::min)(granted / 2, milliseconds(1000));  // the server counts from an earlier moment
+    }
   }
   // Decides where the body ends.
   bool frame_body() {
     const bool has_body = request_.method != "HEAD" && head_.status != 204 && head_.status != 304;
-    const bool is_framed = is_chunked_ || length_;
-    // A peer may send a body all the same where none can be.
-    is_reusable_ =
-        !closes_ && !is_early_ && !head_.is_http_1_0 && (has_body ? is_framed : head_.status == 204 && !is_framed);
-    left_ = 0;
-    is_complete_ = !has_body;
+    // A peer may send a body all the same where there is none.
+    const bool is_framed = has_body ? is_chunked_ || length_ : !is_chunked_ && length_.value_or(0) == 0;
+    is_reusable_ = is_framed && !closes_ && !is_early_ && !head_.is_http_1_0;
+    is_complete_ = !has_body || (length_ && *length_ == 0);
     if (!has_body) return true;
     if (is_ambiguous_ || (is_chunked_ && (length_ || head_.is_http_1_0))) {
       return on_.refuse("the answer's length is not clear");
     }
-    if (is_undecodable_ && is_success(head_.status)) {
-      return on_.refuse("the answer has a content encoding that was not asked for");
-    }
-    if (is_chunked_) return true;
-    left_ = length_.value_or((std::numeric_limits<std::uint64_t>::max)());
-    is_complete_ = left_ == 0;
-    if (length_ && *length_ > room()) return on_.refuse(connection::ending::too_large);
+    if (length_ && *length_ > room()) return refuse_size();
     if (length_) body_.reserve(static_cast<std::size_t>((std::min)(*length_, std::uint64_t{64} << 20)));  // it may lie
+    left_ = is_chunked_ ? 0 : length_.value_or((std::numeric_limits<std::uint64_t>::max)());
     return true;
   }
 
-  // --- the answer's body ---
-
   ssize_t read(char* to, std::size_t size) override {
-    if (on_.ended() != connection::ending::none || (!is_judged_ && !(is_judged_ = receive_head()))) return -1;
+    if (on_.ended() != errc{} || (!is_judged_ && !receive_head())) return -1;
+    is_judged_ = true;
     if (shown_ < head_for_httplib.size()) {
-      size = (std::min)(size, head_for_httplib.size() - shown_);
-      head_for_httplib.copy(to, size, shown_);
+      size = head_for_httplib.copy(to, size, shown_);
       shown_ += size;
       return static_cast<ssize_t>(size);
     }
     if (is_chunked_ && left_ == 0 && !is_complete_ && !next_chunk()) return -1;
-    if (is_complete_) return 0;
-    return read_body(to, static_cast<std::size_t>((std::min)(left_, std::uint64_t{size})));
+    return is_complete_ ? 0 : read_body(to, static_cast<std::size_t>((std::min)(left_, std::uint64_t{size})));
   }
   ssize_t read_body(char* to, std::size_t size) {
     const auto got = on_.read(to, size);
     if (got <= 0) {
       // Where only the connection's end ends the body, a close_notify (without TLS: a FIN) says that it is whole.
-      is_complete_ = !is_chunked_ && !length_ && on_.ended() == connection::ending::closed;
-      if (is_complete_) on_.go_on_reading();
+      is_complete_ = !is_chunked_ && !length_ && on_.is_closed();
+      if (is_complete_) on_.forgive_end();
       return is_complete_ ? 0 : -1;
     }
     left_ -= static_cast<std::uint64_t>(got);
-    if (left_ > 0) return got;
-    is_complete_ = !is_chunked_;
     std::string_view line;
-    return is_complete_ || on_.read_line(line, 0) ? got : -1;  // a chunk ends with an empty line
+    if (left_ == 0 && is_chunked_ && !on_.read_line(line, 2)) return -1;  // a chunk ends with an empty line
+    is_complete_ = left_ == 0 && !is_chunked_;
+    return got;
   }
   bool next_chunk() {
     std::string_view line;
@@ -3633,64 +3523,42 @@ class exchange final : public codec_stream {
     if (failure != std::errc() || !(extension.empty() || is_one_of(extension.front(), "; \t"))) {
       return on_.refuse("the answer has a malformed chunk");
     }
-    if (left_ > room()) return on_.refuse(connection::ending::too_large);
-    head_budget of_trailers;
-    is_complete_ = left_ == 0 && on_.read_fields(nullptr, of_trailers);
+    if (left_ > room()) return refuse_size();
+    answer_head trailer;
+    is_complete_ = left_ == 0 && on_.read_fields(trailer);
     return is_complete_ || left_ > 0;
+  }
+  bool refuse_size() {
+    return on_.end(errc::response_too_large, too_large(head_.status, request_.max_response_bytes).message);
   }
   // How much of a body still fits. What does not compress is a little longer in gzip.
   std::size_t room() const noexcept {
-    const auto most = request_.max_response_bytes;
-    const auto more = is_gzip_ ? most / 16 + 1024 : 0;
-    return (most > (std::numeric_limits<std::size_t>::max)() - more ? most : most + more) - body_.size();
+    const auto most = request_.max_response_bytes, more = is_gzip_ ? most / 16 + 1024 : 0;
+    return (most < most + more ? most + more : most) - body_.size();
   }
   bool keep(std::string_view data) {
-    if (data.size() > room()) return on_.refuse(connection::ending::too_large);
+    if (data.size() > room()) return refuse_size();
     body_.append(data);
     return true;
   }
   // An error's body that cannot be decoded is kept as it came.
   bool decode() {
-    if (!is_gzip_ || is_undecodable_ || body_.empty()) return true;
+    if (!is_gzip_ || body_.empty()) return true;
     std::string plain;
-    const auto outcome = gunzip(body_, plain, request_.max_response_bytes);
-    if (outcome == connection::ending::too_large) return on_.refuse(outcome);
-    is_decoded_ = outcome == connection::ending::none;
-    if (is_decoded_) body_ = std::move(plain);
-    return is_decoded_ || !is_success(head_.status) || on_.refuse("the answer is no sound gzip");
-  }
-
-  // --- the outcome ---
-
-  http_response answer() {
-    const auto is_of_gzip = [](const header& field) {  // and not of the body that is handed on
+    const auto problem = is_undecodable_ ? errc::malformed_response : gunzip(body_, plain, request_.max_response_bytes);
+    if (problem == errc::response_too_large) return refuse_size();
+    if (problem != errc{}) return !is_success(head_.status) || on_.refuse("the answer's Content-Encoding is not sound");
+    body_ = std::move(plain);
+    std::erase_if(head_.fields, [](const header& field) {  // they are not of what is handed on
       return equal_names(field.name, "Content-Encoding") || equal_names(field.name, "Content-Length");
-    };
-    if (is_decoded_) std::erase_if(head_.fields, is_of_gzip);
-    return {.status = head_.status, .headers = std::move(head_.fields), .body = std::move(body_)};
+    });
+    return true;
   }
-  error failure() const {
-    const int status = is_final_ ? head_.status : 0;
-    error e{.code = errc::connection_failed, .http_status = status, .may_have_executed = on_.sent() != sent_before_};
-    switch (on_.ended()) {
-      case connection::ending::too_large: return too_large(status, request_.max_response_bytes);
-      case connection::ending::malformed:
-        e.code = errc::malformed_response;
-        e.message = on_.problem();
-        break;
-      case connection::ending::canceled:
-        e.code = errc::canceled;
-        e.message = std::string("canceled while ") + phase_;
-        break;
-      case connection::ending::deadline:
-        e.code = errc::timed_out;
-        e.message = std::string("the deadline passed while ") + phase_;
-        break;
-      case connection::ending::peer_gone:
-        e.message = "the connection to " + base_.host + " is dead: nothing is acknowledged any more";
-        break;
-      default: e.message = "the connection to " + base_.host + " broke before the whole answer came"; break;
-    }
+
+  error failure() {
+    error e{.code = on_.ended(), .message = on_.problem(), .may_have_executed = on_.sent() != sent_before_};
+    if (is_final_) e.http_status = head_.status;
+    if (is_final_) e.headers = std::move(head_.fields);
     return e;
   }
 
@@ -3698,24 +3566,20 @@ class exchange final : public codec_stream {
   const endpoint& base_;
   const http_request& request_;
   const std::uint64_t sent_before_;
-  const bool has_encoding_ = find_header(request_.headers, "Accept-Encoding") != nullptr;  // the caller reads it
-  const char* phase_ = "sending the request";
+  const bool is_encoding_asked_ = find_header(request_.headers, "Accept-Encoding") != nullptr;  // by the caller
   bool is_written_ = false;
 
-  // What the head says.
   answer_head head_{};
-  head_budget head_left_{};
-  bool is_early_ = false;  // it came before the request was out, or the writing failed
+  bool is_early_ = false;  // the head came before the request was out, or the writing failed
   bool is_final_ = false, is_judged_ = false;
   std::optional<std::uint64_t> length_{};
   bool is_chunked_ = false, is_ambiguous_ = false, is_gzip_ = false, is_undecodable_ = false, closes_ = false;
   bool is_reusable_ = false;
   nanoseconds idle_limit_ = std::chrono::seconds(50);  // the hosted server closes after 61 s
 
-  // What was read after it.
   std::size_t shown_ = 0;   // of head_for_httplib
   std::uint64_t left_ = 0;  // of the body or the chunk
-  bool is_complete_ = false, is_decoded_ = false;
+  bool is_complete_ = false;
   std::string body_{};
 };
 
@@ -3725,18 +3589,11 @@ inline bool is_stale(time_point born, time_point idle_since, nanoseconds idle_li
   return now >= after(idle_since, idle_limit) || now >= after(born, 10 * a_minute);
 }
 
-// A connection with the client of httplib that speaks over it.
-struct pooled_connection {
-  connection wire{};
-  codec http{};
-};
-using pooled = std::unique_ptr<pooled_connection>;
-
 // The idle connections of one process, the one used last at the back.
 struct idle_connections {
   const std::uint64_t process = process_number.load(std::memory_order_relaxed);
   std::mutex mutex{};
-  std::vector<pooled> all{};
+  std::vector<std::unique_ptr<connection>> all{};
 
   // None, after closing this side of the parent's, as far as another thread did not hold the lock.
   std::unique_ptr<idle_connections> for_child() {
@@ -3748,6 +3605,7 @@ struct idle_connections {
 // What the copies of a backend share.
 class httplib_pool {
  public:
+  using taken = std::unique_ptr<connection>;
   const endpoint base;
 
   httplib_pool(endpoint base_, proxy_address proxy, milliseconds connect_timeout)
@@ -3757,9 +3615,8 @@ class httplib_pool {
 
   // Once for all connections: the system's authorities take about 20 ms.
   result<void> secure(const std::string& ca_file) {
-    const clean_error_queue queue;
-    tls_.reset(allocated(SSL_CTX_new(TLS_client_method())));
-    auto* context = tls_.get();
+    auto* context = allocated(SSL_CTX_new(TLS_client_method()));
+    tls_.reset(context);
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);  // it would change the peer under a request
@@ -3771,55 +3628,51 @@ class httplib_pool {
     const bool is_pinned = X509_VERIFY_PARAM_set1_ip_asc(parameters, base.host.c_str()) == 1 ||
                            X509_VERIFY_PARAM_set1_host(parameters, base.host.c_str(), 0) == 1;
     if (!is_pinned) return unsent(errc::tls_failed, "OpenSSL does not take the host " + base.host);
-    if (ca_file.empty()) {
-      SSL_CTX_set_default_verify_paths(context);
+    if (ca_file.empty() ? SSL_CTX_set_default_verify_paths(context) >= 0
+                        : SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1) {
       return {};
     }
-    if (SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1) return {};
     return refuse("client_options::ca_file cannot be read or holds no certificate in PEM form: " + one_line(ca_file));
   }
 
   // The connection that was used last and is sound, or a new one.
-  result<pooled> take(const http_request& request) {
+  result<taken> take(const http_request& request) {
     const auto now = steady_clock::now();
+    const auto is_old = [&](const taken& each) {
+      return is_stale(each->born, each->idle_since, each->idle_limit, now);
+    };
     auto& idle = idle_.get();
-    std::vector<pooled> dropped;  // closed when the lock is released
+    std::vector<taken> dropped;  // closed when the lock is released
     for (std::unique_lock lock(idle.mutex); !idle.all.empty();) {
-      const bool is_old = is_stale_at(*idle.all.front(), now);
-      const auto place = is_old ? idle.all.begin() : idle.all.end() - 1;
-      auto taken = std::move(*place);
+      const auto place = is_old(idle.all.front()) ? idle.all.begin() : idle.all.end() - 1;
+      auto found = std::move(*place);
       idle.all.erase(place);
-      if (!is_old && !is_stale_at(*taken, now) && taken->wire.is_quiet()) {
-        taken->wire.begin(request);
-        return taken;
+      if (!is_old(found) && found->is_quiet()) {
+        found->begin(request);
+        return found;
       }
-      dropped.push_back(std::move(taken));
+      dropped.push_back(std::move(found));
     }
-    auto made = std::make_unique<pooled_connection>();
-    made->wire.begin(request);
-    const auto opened = made->wire.open(base, proxy_, connect_timeout_, base.tls ? tls_.get() : nullptr);
+    auto made = std::make_unique<connection>();
+    made->begin(request);
+    const auto opened = made->open(base, proxy_, connect_timeout_, base.tls ? tls_.get() : nullptr);
     if (!opened) return opened.error();
     return made;
   }
-  void give_back(pooled used, nanoseconds idle_limit) {
-    used->wire.idle_since = steady_clock::now();
-    used->wire.idle_limit = idle_limit;
+  void give_back(taken used) {
+    used->idle_since = steady_clock::now();
     auto& idle = idle_.get();
     const std::unique_lock lock(idle.mutex);
     idle.all.push_back(std::move(used));
   }
   void close_idle() {
-    std::vector<pooled> closed;  // when the lock is released
+    std::vector<taken> closed;  // when the lock is released
     auto& idle = idle_.get();
     const std::unique_lock lock(idle.mutex);
     closed.swap(idle.all);
   }
 
  private:
-  static bool is_stale_at(const pooled_connection& each, time_point now) noexcept {
-    return is_stale(each.wire.born, each.wire.idle_since, each.wire.idle_limit, now);
-  }
-
   const proxy_address proxy_;
   const milliseconds connect_timeout_;
   std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> tls_{nullptr, &SSL_CTX_free};
@@ -4395,7 +4248,7 @@ inline result<http_response> httplib_backend::send(const http_request& request) 
   result<http_response> outcome = http_response();
   bool has_begun = false;
   const auto problem = detail::caught([&] {
-    const detail::clean_error_queue queue;
+    ERR_clear_error();  // SSL_get_error would take what other code left there for its own
     auto taken = pool_->take(request);
     if (!taken) {
       outcome = std::move(taken).error();
@@ -4403,9 +4256,9 @@ inline result<http_response> httplib_backend::send(const http_request& request) 
     }
     auto on = *std::move(taken);
     has_begun = true;
-    detail::exchange exchange(on->wire, base, request);
-    outcome = exchange.run(on->http);
-    if (exchange.ended_cleanly()) pool_->give_back(std::move(on), exchange.idle_limit());
+    detail::exchange exchange(*on, base, request);
+    outcome = exchange.run();
+    if (exchange.ended_cleanly()) pool_->give_back(std::move(on));
   });
   if (problem.empty()) return outcome;
   return error{
