@@ -3,6 +3,7 @@
 #ifndef NANGO_TESTS_FAULT_SERVER_HPP
 #define NANGO_TESTS_FAULT_SERVER_HPP
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -96,6 +97,8 @@ struct fault_server_options {
   std::function<void(SSL_CTX*)> configure{};  ///< Certificate and versions; empty: a sound certificate of ca_file().
   std::function<void(SSL_CTX*)> adjust{};     ///< Called after that, for what is not the certificate.
   entrance door = entrance::open;
+  std::string address = "127.0.0.1";  ///< Where it listens, IPv4 or IPv6. Its own certificate is good for it.
+  int port = 0;                       ///< 0: a free one.
 };
 
 /// Serves each connection on a thread of its own. Its members may be called from many threads at once.
@@ -152,7 +155,9 @@ class fault_server {
   }
 
   int port() const { return port_; }
-  std::string base_url(const std::string& host = "127.0.0.1") const {
+  /// `host`: by what name or address; empty: by its own address.
+  std::string base_url(std::string host = {}) const {
+    if (host.empty()) host = is_ipv6() ? '[' + options_.address + ']' : options_.address;
     return (options_.tls ? "https://" : "http://") + host + ':' + std::to_string(port_) + "/v1/";
   }
   /// What to trust. (A server with certificates of the test's own is trusted by the test's own file.)
@@ -187,7 +192,7 @@ class fault_server {
     SSL* tls;  // null: plain
 
     int read(char* data, int size) const {
-      return tls != nullptr ? SSL_read(tls, data, size) : static_cast<int>(::recv(fd, data, size, 0));
+      return tls != nullptr ? SSL_read(tls, data, size) : static_cast<int>(::recv(fd, data, static_cast<std::size_t>(size), 0));
     }
     bool write(std::string_view data) const {
       if (tls != nullptr && !data.empty()) {
@@ -215,27 +220,41 @@ class fault_server {
     return ::poll(&entry, 1, ms) == 0;
   }
 
-  void take_port() {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-        ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-      throw std::runtime_error("no loopback port");
+  bool is_ipv6() const { return options_.address.find(':') != std::string::npos; }
+  // Where it is to listen, or what connects there.
+  template <class Use> int with_address(int port, Use use) const {
+    sockaddr_in ipv4{};
+    sockaddr_in6 ipv6{};
+    ipv4.sin_family = AF_INET;
+    ipv6.sin6_family = AF_INET6;
+    ipv4.sin_port = ipv6.sin6_port = htons(static_cast<std::uint16_t>(port));
+    const char* const text = options_.address.c_str();
+    if (is_ipv6() && ::inet_pton(AF_INET6, text, &ipv6.sin6_addr) == 1) {
+      return use(reinterpret_cast<const sockaddr*>(&ipv6), static_cast<socklen_t>(sizeof(ipv6)));
     }
-    port_ = ntohs(address.sin_port);
+    if (::inet_pton(AF_INET, text, &ipv4.sin_addr) != 1) throw std::runtime_error("no address: " + options_.address);
+    return use(reinterpret_cast<const sockaddr*>(&ipv4), static_cast<socklen_t>(sizeof(ipv4)));
+  }
+  int make_socket(int flags) const { return ::socket(is_ipv6() ? AF_INET6 : AF_INET, SOCK_STREAM | flags, 0); }
+
+  void take_port() {
+    listener_ = make_socket(SOCK_CLOEXEC);
+    const auto bind_it = [this](const sockaddr* address, socklen_t size) { return ::bind(listener_, address, size); };
+    sockaddr_in6 bound{};  // the port stands at the same place in both families
+    socklen_t size = sizeof(bound);
+    if (with_address(options_.port, bind_it) != 0 ||
+        ::getsockname(listener_, reinterpret_cast<sockaddr*>(&bound), &size) != 0) {
+      throw std::runtime_error("no port on " + options_.address);
+    }
+    port_ = ntohs(bound.sin6_port);
   }
   void fill_queue() {  // it takes one or two; the kernel drops what comes after
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(static_cast<std::uint16_t>(port_));
     if (::listen(listener_, 0) != 0) throw std::runtime_error("cannot listen");
     for (int i = 0; i < 4; ++i) {
-      fillers_.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-      ::connect(fillers_.back(), reinterpret_cast<sockaddr*>(&address), sizeof(address));
+      fillers_.push_back(make_socket(SOCK_NONBLOCK | SOCK_CLOEXEC));
+      with_address(port_, [this](const sockaddr* address, socklen_t size) {
+        return ::connect(fillers_.back(), address, size);
+      });
     }
   }
 
@@ -430,7 +449,7 @@ class fault_server {
   std::atomic<int> connections_ = 0, started_ = 0;
   std::atomic<bool> stopping_ = false;
   const certificate authority_ = make_authority();
-  const certificate certificate_{certificate_options{}, authority_};
+  const certificate certificate_{{.ip = {"127.0.0.1", "::1", options_.address}}, authority_};
   const temporary_file ca_file_{authority_.pem()};
   const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context_{SSL_CTX_new(TLS_server_method()), SSL_CTX_free};
   int listener_ = -1;
