@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -65,6 +66,7 @@ struct act {
   ending then = ending::keep;
   std::size_t reads = 0;  ///< At moment::head: so many bytes of the request are read first.
   bool bytewise = false;  ///< `bytes` go out one at a time; over TLS each has a record of its own.
+  std::chrono::milliseconds pause{};  ///< Before the rest of a request is read: nothing is until then.
 };
 
 /// An envelope whose result is `result`, a JSON text, in a sound answer.
@@ -307,6 +309,7 @@ class fault_server {
       if (!read_more(to, request)) return false;
       ++started_;
       auto next = take();
+      if (next) rest_for(next->pause);
       if (!next || next->at == moment::request) {
         if (!read_rest(to, request)) return false;
         const std::lock_guard lock(mutex_);
@@ -342,6 +345,12 @@ class fault_server {
     return next;
   }
 
+  void rest_for(std::chrono::milliseconds time) const {
+    const auto end = std::chrono::steady_clock::now() + time;
+    while (!stopping_ && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
   static bool read_more(const channel& from, std::string& request) {
     char data[16];
     const int got = from.read(data, sizeof(data));
