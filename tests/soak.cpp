@@ -1,12 +1,15 @@
 // The soak test: 32 threads call for 2,000 users, through a real HAProxy and to a server of faults. Calls are canceled
-// at random, clients come and go, and the server behind HAProxy dies and comes back. It ends with one line for each
-// promise, and with status 1 where one was broken (77: there is no haproxy). By hand:
+// at random, clients come and go, a child of this process calls with its copy of them each second, and the server behind
+// HAProxy dies and comes back. It ends with one line for each promise, and with status 1 where one was broken (77: there
+// is no haproxy). By hand:
 //
 //   soak [seconds, 60 if not given [seed]]
 //
 // Both servers are processes of their own (this program again), so that what is measured here is the client's alone.
 // They note in shared memory which calls they executed: a note survives the server, and is made before its answer.
 
+#include <dlfcn.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <netinet/in.h>
@@ -267,13 +270,26 @@ std::vector<std::string> this_program(const std::string& role, std::uint64_t arg
 
 // --- What is promised ---
 
-enum promise { ends, right_caller, no_429, truth, descriptors, threads, memory, servers, variety, promise_count };
+enum promise {
+  ends,
+  right_caller,
+  no_429,
+  truth,
+  forks,
+  descriptors,
+  threads,
+  memory,
+  servers,
+  variety,
+  promise_count
+};
 
 constexpr std::array<const char*, promise_count> promises{
     "each call ends in time, with an answer or with an error that fits",
     "no answer comes to the wrong caller",
     "the gateway answers 429 to nobody",
     "success was executed, what cannot have been was not, and no POST was twice",
+    "a child that was forked amid calls makes its own, as the parent would",
     "descriptors are flat",
     "threads are flat",
     "memory is flat",
@@ -403,6 +419,7 @@ class scene {
 // What came of the calls, whoever made them. Thread-safe.
 struct counts {
   std::atomic<std::uint64_t> calls = 0, successes = 0, waits = 0, cancels = 0, clients = 0, restarts = 0;
+  std::atomic<std::uint64_t> children = 0, stuck_children = 0;
   std::array<std::atomic<std::uint64_t>, 128> errors{};  // by code
 
   std::uint64_t of(errc code) const { return errors[static_cast<std::size_t>(code)]; }
@@ -447,6 +464,27 @@ class cancel_slot {
   std::optional<nango::cancel_source> source_{};
 };
 
+// --- Children ---
+
+// How a child ends.
+enum class child_end { well, wrong_answer, wrong_error, late, no_answer, thrown, stuck, stuck_in_openssl };
+
+// In a child that has not ended: whose lock it waits for. OpenSSL and the C library do not promise that a fork amid
+// calls leaves theirs free.
+void tell_where(int) {
+  std::array<void*, 64> frames{};
+  const int count = ::backtrace(frames.data(), static_cast<int>(frames.size()));
+  for (int i = 1; i < count; ++i) {  // from the inside, without this function
+    Dl_info found{};
+    if (::dladdr(frames[static_cast<std::size_t>(i)], &found) == 0 || found.dli_fname == nullptr) continue;
+    const std::string_view file(found.dli_fname);
+    if (file.find("/libc.so") != file.npos) continue;
+    const bool is_openssl = file.find("/libcrypto.so") != file.npos || file.find("/libssl.so") != file.npos;
+    ::_exit(static_cast<int>(is_openssl ? child_end::stuck_in_openssl : child_end::stuck));
+  }
+  ::_exit(static_cast<int>(child_end::stuck));
+}
+
 class callers {
  public:
   callers(scene& around, verdicts& found, std::uint64_t seed)
@@ -472,13 +510,18 @@ class callers {
   void make(const nango::client& api, const call& wanted, cancel_slot& slot);
   static nango::result<nango::json> send(const nango::client& api, const call& wanted);
   void note(const call& wanted, const nango::result<nango::json>& answer, steady_clock::duration took);
+  void write_down(const call& wanted, const nango::result<nango::json>& answer) const;
   void check_answer(const call& wanted, const nango::json& answer);
   void check_error(const call& wanted, const nango::error& failure, steady_clock::duration took);
 
-  void disturb_until(steady_clock::time_point end);
+  void disturb_until(steady_clock::time_point end, const clients& lasting);
+  static constexpr std::uint64_t calls_of_child = 10;
+  void fork_one(const clients& lasting);
+  child_end call_as_child(const clients& lasting, std::uint64_t first_id) const;
+  void await_children(steady_clock::time_point end);
   milliseconds change_server();
   void report() const;
-  holdings settled(std::size_t more_descriptors, std::size_t more_threads) const;
+  holdings settled(std::size_t more_descriptors) const;
 
   scene& scene_;
   verdicts& found_;
@@ -494,6 +537,7 @@ class callers {
   std::atomic<std::uint64_t> next_id_ = 1, next_dice_ = 0;
   std::atomic<bool> over_ = false;
   std::array<cancel_slot, caller_count> slots_{};
+  std::vector<pid_t> children_{};
 };
 
 nango::client callers::make_client(bool to_faults) {
@@ -551,8 +595,14 @@ nango::result<nango::json> callers::send(const nango::client& api, const call& w
   return wanted.method == "POST" ? handle.post(path, body, options) : handle.put(path, body, options);
 }
 
+constexpr seconds most_late(nango_test::is_sanitized ? 20 : 3);  // on a busy machine
+
+nango::json expected_answer(const call& wanted) {
+  const auto body_id = wanted.method == "GET" ? nango::json() : nango::json(wanted.id);
+  return {{"user", wanted.user}, {"id", wanted.id}, {"body_id", body_id}};
+}
+
 void callers::note(const call& wanted, const nango::result<nango::json>& answer, steady_clock::duration took) {
-  constexpr seconds most_late(nango_test::is_sanitized ? 20 : 3);  // on a busy machine
   found_.check(ends, took < wanted.timeout + most_late, wanted.text() + " was late");
   ++seen_.calls;
   if (answer) {
@@ -560,6 +610,10 @@ void callers::note(const call& wanted, const nango::result<nango::json>& answer,
   } else {
     check_error(wanted, answer.error(), took);
   }
+  write_down(wanted, answer);
+}
+
+void callers::write_down(const call& wanted, const nango::result<nango::json>& answer) const {
   if (wanted.method == "GET") return;
   auto& noted = scene_.all->calls[wanted.id];
   noted.is_post = wanted.method == "POST";
@@ -569,9 +623,7 @@ void callers::note(const call& wanted, const nango::result<nango::json>& answer,
 
 void callers::check_answer(const call& wanted, const nango::json& answer) {
   ++seen_.successes;
-  const auto body_id = wanted.method == "GET" ? nango::json() : nango::json(wanted.id);
-  const nango::json expected{{"user", wanted.user}, {"id", wanted.id}, {"body_id", body_id}};
-  found_.check(right_caller, answer == expected, wanted.text() + " for " + wanted.user + " got " + answer.dump());
+  found_.check(right_caller, answer == expected_answer(wanted), wanted.text() + " for " + wanted.user + " got " + answer.dump());
 }
 
 // Whether what the error says is true, and can come of the way the call went.
@@ -611,13 +663,82 @@ milliseconds callers::change_server() {
   return chance_.between(0, 400);
 }
 
-void callers::disturb_until(steady_clock::time_point end) {
+// The child has users of its own, as each process counts by itself what it sends.
+child_end callers::call_as_child(const clients& lasting, std::uint64_t first_id) const {
+  auto end = child_end::no_answer;
+  for (auto id = first_id; id < first_id + calls_of_child; ++id) {
+    std::this_thread::sleep_for(milliseconds(100));  // so that they outlast a pause of the server
+    dice thrown(seed_, id);
+    const bool to_faults = thrown.one_in(4);
+    call wanted{.to_faults = to_faults,
+                .user = "child-" + std::to_string(first_id),
+                .method = thrown.one_in(2) ? "GET" : "POST",
+                .id = id,
+                .padding = thrown.below(200),
+                .timeout = to_faults ? milliseconds(500) : milliseconds(5000)};
+    const auto answer = send(to_faults ? lasting.faults : lasting.gateway, wanted);
+    const auto took = steady_clock::now() - wanted.began;
+    write_down(wanted, answer);
+    if (took > wanted.timeout + most_late) return child_end::late;
+    if (answer && *answer != expected_answer(wanted)) return child_end::wrong_answer;
+    if (!answer && !fits(wanted, answer.error(), took)) return child_end::wrong_error;
+    if (answer) end = child_end::well;
+  }
+  return end;
+}
+
+void callers::fork_one(const clients& lasting) {
+  const auto first_id = next_id_.fetch_add(calls_of_child);
+  const auto pid = ::fork();
+  if (pid == 0) {
+    ::signal(SIGALRM, tell_where);
+    ::alarm(nango_test::is_sanitized ? 600 : 60);
+    auto end = child_end::thrown;
+    try {
+      end = call_as_child(lasting, first_id);
+    } catch (const std::exception&) {
+    }
+    ::_exit(static_cast<int>(end));
+  }
+  found_.check(forks, pid > 0, "no fork");
+  if (pid <= 0) return;
+  ++seen_.children;
+  children_.push_back(pid);
+}
+
+// Until `end` at the latest, and not at all where that is past.
+void callers::await_children(steady_clock::time_point end) {
+  constexpr std::array names{"a wrong answer",   "an error that does not fit", "a late call",
+                             "no answer at all", "an exception",               "it hangs"};
+  do {
+    std::erase_if(children_, [&](pid_t pid) {
+      int status = 0;
+      if (::waitpid(pid, &status, WNOHANG) != pid) return false;
+      const auto how = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+      if (how == static_cast<int>(child_end::stuck_in_openssl)) ++seen_.stuck_children;
+      if (how == static_cast<int>(child_end::well) || how == static_cast<int>(child_end::stuck_in_openssl)) return true;
+      const bool is_named = how > 0 && static_cast<std::size_t>(how) <= names.size();
+      found_.broken(forks, is_named ? names[static_cast<std::size_t>(how) - 1] : "status " + std::to_string(status));
+      return true;
+    });
+    if (!children_.empty() && steady_clock::now() < end) std::this_thread::sleep_for(milliseconds(20));
+  } while (!children_.empty() && steady_clock::now() < end);
+}
+
+void callers::disturb_until(steady_clock::time_point end, const clients& lasting) {
+  void* frame = nullptr;
+  ::backtrace(&frame, 1);  // loads what it needs, for the children
   auto now = steady_clock::now();
-  auto next_change = now + seconds(1), next_report = now + seconds(10);
+  auto next_change = now + seconds(1), next_report = now + seconds(10), next_child = now;
   for (; now < end; now = steady_clock::now()) {
     std::this_thread::sleep_for(milliseconds(8));
     if (slots_[chance_.below(slots_.size())].cancel()) ++seen_.cancels;
     if (now >= next_change) next_change = now + change_server();
+    if (now >= next_child) {
+      next_child = now + seconds(1);
+      fork_one(lasting);
+    }
+    await_children({});
     if (now < next_report) continue;
     next_report += seconds(10);
     report();
@@ -632,35 +753,36 @@ void callers::report() const {
 }
 
 // What is held once it is no more than at first and what is allowed above it, or does not get there.
-holdings callers::settled(std::size_t more_descriptors, std::size_t more_threads) const {
+holdings callers::settled(std::size_t more_descriptors) const {
   nango_test::comes_true([&] {
     const holdings now;
-    return now.descriptors <= at_first_.descriptors + more_descriptors &&
-           now.threads <= at_first_.threads + more_threads;
+    return now.descriptors <= at_first_.descriptors + more_descriptors && now.threads <= at_first_.threads;
   });
   ::malloc_trim(0);  // or what was freed counts as well
   return {};
 }
 
 callers::measured callers::run_for(milliseconds duration) {
-  // Two clients live on: each has a watchdog, and no more connections than callers, of two descriptors each.
-  constexpr std::size_t client_count = 2, descriptors_of_one = 2 * caller_count;
+  // Two clients live on: each has no more connections than callers, of a descriptor each.
+  constexpr std::size_t most_descriptors = 2 * caller_count;
   std::optional<holdings> living;
   {
     const clients lasting{make_client(false), make_client(true)};
     std::vector<std::thread> all;
     over_ = false;
     for (std::size_t i = 0; i < caller_count; ++i) all.emplace_back([&, i] { run(lasting, i); });
-    disturb_until(steady_clock::now() + duration);
+    disturb_until(steady_clock::now() + duration, lasting);
     over_ = true;
     for (auto& thread : all) thread.join();
-    living = settled(client_count * descriptors_of_one, client_count);
-    found_.check(descriptors, living->descriptors <= at_first_.descriptors + client_count * descriptors_of_one,
+    await_children(steady_clock::now() + seconds(nango_test::is_sanitized ? 700 : 70));
+    found_.check(forks, children_.empty(), "some do not end");
+    living = settled(most_descriptors);
+    found_.check(descriptors, living->descriptors <= at_first_.descriptors + most_descriptors,
                  std::to_string(living->descriptors) + " with two clients that are idle");
-    found_.check(threads, living->threads <= at_first_.threads + client_count,
+    found_.check(threads, living->threads <= at_first_.threads,
                  std::to_string(living->threads) + " with two clients that are idle");
   }
-  const auto after = settled(0, 0);
+  const auto after = settled(0);
   found_.check(descriptors, after.descriptors == at_first_.descriptors, after.text());
   found_.check(threads, after.threads == at_first_.threads, after.text());
   return {*living, after};
@@ -738,6 +860,7 @@ void check_variety(const counts& seen, verdicts& found) {
     check(seen.of(code) > 0, std::string(nango::to_string(code)));
   }
   check(seen.restarts > 0, "restarts");
+  check(seen.children > 0, "children");
   check(seen.waits > 0, "waits in the limiter");
   check(seen.successes > seen.calls / 4, "answers");
 }
@@ -755,6 +878,8 @@ void print(const counts& seen, const sums& posts) {
   row("cancels", seen.cancels);
   row("clients", seen.clients);
   row("restarts of the server", seen.restarts);
+  row("children", seen.children);
+  row("  that hung on a lock of OpenSSL's", seen.stuck_children);
   row("POSTs executed", posts.executed);
   row("  answered", posts.successes);
   row("  may_have_executed, and did", posts.unknown_ran);
