@@ -278,10 +278,13 @@ class thread_watch {
 TEST_CASE("a client starts no thread, whatever becomes of its calls") {
   for (const bool tls : {true, false}) {
     CAPTURE(tls);
-    const nango_test::server_process server(nango_test::fault_server_options{
-        .tls = tls, .script = {{.bytes = nango_test::sound_answer("1")}, {.then = ending::stall}, {.then = ending::reset},
-                               {.then = ending::stall}}});
-    std::thread([] {}).join();  // a sanitizer begins a thread of its own with the program's first
+    const nango_test::server_process server(
+        nango_test::fault_server_options{.tls = tls,
+                                         .script = {{.bytes = nango_test::sound_answer("1")},
+                                                    {.then = ending::stall},
+                                                    {.then = ending::reset},
+                                                    {.then = ending::stall}}});
+    std::thread([] {}).join();                      // a sanitizer begins a thread of its own with the program's first
     std::this_thread::sleep_for(milliseconds(50));  // until those that were joined are gone from Linux's list too
     const auto before = nango_test::threads();
     thread_watch seen;

@@ -19,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -359,8 +360,16 @@ TEST_CASE("each cause of a failed connection has its own message, with the host 
   for (std::size_t i = 0; i < messages.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) CHECK(messages[i] != messages[j]);
   }
-  for (const int error : {EAI_FAIL, EAI_NODATA, EAI_MEMORY, EAI_SERVICE}) check(named(error), {});
+  for (const int error : {EAI_FAIL, EAI_NODATA, EAI_SERVICE}) check(named(error), {});
   for (const int error : {EHOSTUNREACH, ENETDOWN, ETIMEDOUT, EPERM, EACCES}) check(refusing(error), {});
+}
+
+TEST_CASE("memory that runs out in a look-up is std::bad_alloc and nothing else") {
+  const fault_server server(fault_server_options{});
+  const nango::client api(options_for(server));
+  fake_network net{.names = {{"localhost", {.error = EAI_MEMORY}}}};
+  const network_in_use in_use(net);
+  CHECK_THROWS_AS(static_cast<void>(api.get("x")), std::bad_alloc);
 }
 
 TEST_CASE("a name that the machine's own service does not know is told as that") {

@@ -1,7 +1,7 @@
 // The soak test: 32 threads call for 2,000 users, through a real HAProxy and to a server of faults. Calls are canceled
-// at random, clients come and go, a child of this process calls with its copy of them each second, and the server behind
-// HAProxy dies and comes back. It ends with one line for each promise, and with status 1 where one was broken (77: there
-// is no haproxy). By hand:
+// at random, clients come and go, a child of this process calls with its copy of them each second, and the server
+// behind HAProxy dies and comes back. It ends with one line for each promise, and with status 1 where one was broken
+// (77: there is no haproxy). By hand:
 //
 //   soak [seconds, 60 if not given [seed]]
 //
@@ -623,7 +623,8 @@ void callers::write_down(const call& wanted, const nango::result<nango::json>& a
 
 void callers::check_answer(const call& wanted, const nango::json& answer) {
   ++seen_.successes;
-  found_.check(right_caller, answer == expected_answer(wanted), wanted.text() + " for " + wanted.user + " got " + answer.dump());
+  found_.check(right_caller, answer == expected_answer(wanted),
+               wanted.text() + " for " + wanted.user + " got " + answer.dump());
 }
 
 // Whether what the error says is true, and can come of the way the call went.
@@ -708,8 +709,8 @@ void callers::fork_one(const clients& lasting) {
 
 // Until `end` at the latest, and not at all where that is past.
 void callers::await_children(steady_clock::time_point end) {
-  constexpr std::array names{"a wrong answer",   "an error that does not fit", "a late call",
-                             "no answer at all", "an exception",               "it hangs"};
+  constexpr std::array names{
+      "a wrong answer", "an error that does not fit", "a late call", "no answer at all", "an exception", "it hangs"};
   do {
     std::erase_if(children_, [&](pid_t pid) {
       int status = 0;

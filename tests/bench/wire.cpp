@@ -5,9 +5,10 @@
 //   build/tests/bench/bench_wire [part...]                        # all of them take about 2 minutes
 //
 // The parts "calls", "executed" and "held" count instead of measuring time: system calls (by strace), instructions (by
-// valgrind), threads and descriptors. Whatever is compared takes turns in one run, so that a busy machine slows all alike. A ratio is the median over the
-// rounds of what this client took over what the other took in the same round; the interval is the bootstrap's 95 %.
-// A line is: figure, goal, value, interval, remarks, with tabs between them; table.py shows them all.
+// valgrind), threads and descriptors. Whatever is compared takes turns in one run, so that a busy machine slows all
+// alike. A ratio is the median over the rounds of what this client took over what the other took in the same round; the
+// interval is the bootstrap's 95 %. A line is: figure, goal, value, interval, remarks, with tabs between them; table.py
+// shows them all.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -112,10 +113,8 @@ caller by_nango(const nango::client& api) {
   };
 }
 caller with_token(const place& at) {
-  return [api = nango::client(options_for(at)).user(token), source = nango::cancel_source()](const std::string& path,
-                                                                                             const json*) {
-    return api.get(path, {}, {.cancel = source.token()}).value();
-  };
+  return [api = nango::client(options_for(at)).user(token), source = nango::cancel_source()](
+             const std::string& path, const json*) { return api.get(path, {}, {.cancel = source.token()}).value(); };
 }
 caller with_nango(const place& at) { return by_nango(nango::client(options_for(at)).user(token)); }
 
@@ -196,7 +195,8 @@ void get(const place& at) {
   }
   const auto times = taking_turns(all, 400, 15);
   const bool is_packaged = CPPHTTPLIB_VERSION == std::string_view("0.11.4");
-  show("GET / raw httplib", is_packaged ? "<= 1.00" : "<= 0.80", ratios(times[0], times[1]), medians_of(times[0], times[1]));
+  show("GET / raw httplib", is_packaged ? "<= 1.00" : "<= 0.80", ratios(times[0], times[1]),
+       medians_of(times[0], times[1]));
 #ifdef WIRE_LIBCURL
   const auto raw = median(ratios(times[1], times[2]));
   const auto most = is_packaged ? (std::min)(1.0, 1.03 * raw) : 1.03 * raw;

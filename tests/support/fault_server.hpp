@@ -64,8 +64,8 @@ struct act {
   std::string bytes{};  ///< Sent as they are. (In the handshake any say: the whole flight is out, not its half.)
   std::string rest{};   ///< See ending.
   ending then = ending::keep;
-  std::size_t reads = 0;  ///< At moment::head: so many bytes of the request are read first.
-  bool bytewise = false;  ///< `bytes` go out one at a time; over TLS each has a record of its own.
+  std::size_t reads = 0;              ///< At moment::head: so many bytes of the request are read first.
+  bool bytewise = false;              ///< `bytes` go out one at a time; over TLS each has a record of its own.
   std::chrono::milliseconds pause{};  ///< Before the rest of a request is read: nothing is until then.
 };
 
@@ -194,7 +194,8 @@ class fault_server {
     SSL* tls;  // null: plain
 
     int read(char* data, int size) const {
-      return tls != nullptr ? SSL_read(tls, data, size) : static_cast<int>(::recv(fd, data, static_cast<std::size_t>(size), 0));
+      return tls != nullptr ? SSL_read(tls, data, size)
+                            : static_cast<int>(::recv(fd, data, static_cast<std::size_t>(size), 0));
     }
     bool write(std::string_view data) const {
       if (tls != nullptr && !data.empty()) {
@@ -254,9 +255,8 @@ class fault_server {
     if (::listen(listener_, 0) != 0) throw std::runtime_error("cannot listen");
     for (int i = 0; i < 4; ++i) {
       fillers_.push_back(make_socket(SOCK_NONBLOCK | SOCK_CLOEXEC));
-      with_address(port_, [this](const sockaddr* address, socklen_t size) {
-        return ::connect(fillers_.back(), address, size);
-      });
+      with_address(
+          port_, [this](const sockaddr* address, socklen_t size) { return ::connect(fillers_.back(), address, size); });
     }
   }
 

@@ -19,8 +19,7 @@ namespace nango_test {
 /// Runs from construction to destruction. It forks, so it is made before the test has threads.
 class server_process {
  public:
-  explicit server_process(fault_server_options options)
-      : server_process([&options] { return std::move(options); }) {}
+  explicit server_process(fault_server_options options) : server_process([&options] { return std::move(options); }) {}
   /// `make` runs in the process of the server: what it needs is not this process's memory.
   explicit server_process(const std::function<fault_server_options()>& make) {
     int to_us[2], to_it[2];
