@@ -103,6 +103,13 @@ link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own
 #define NANGO_DETAIL_LIFETIMEBOUND
 #endif
 
+// A class that is caught in another shared object than it was thrown in, although -fvisibility=hidden.
+#if defined(__GNUC__) && !defined(_WIN32)
+#define NANGO_DETAIL_VISIBLE __attribute__((visibility("default")))
+#else
+#define NANGO_DETAIL_VISIBLE
+#endif
+
 // Two versions, one with and one without JSON_DIAGNOSTICS (another class layout), or one with and one without
 // exceptions (other code in the same functions) stay apart in one process.
 #if defined(JSON_DIAGNOSTICS) && JSON_DIAGNOSTICS && defined(NANGO_DETAIL_EXCEPTIONS)
@@ -176,6 +183,13 @@ std::string_view to_string(errc code) noexcept;
 /// connection_reset, connection_aborted, not_connected, host_unreachable and network_unreachable.
 std::error_code make_error_code(errc code) noexcept;
 
+/// Whether the code is that errc, also where another shared object made it: categories are compared by their name. (Two
+/// std::error_code of two shared objects, and a std::error_condition, are not equal there: the standard library
+/// compares addresses.)
+inline bool operator==(const std::error_code& code, errc e) noexcept {
+  return code.value() == static_cast<int>(e) && std::string_view(code.category().name()) == "nango";
+}
+
 /// Prints its to_string().
 std::ostream& operator<<(std::ostream& out, errc code);
 
@@ -197,8 +211,9 @@ struct error {
 /// it ends with `[GET crm/contacts, 3 attempts]`.
 std::ostream& operator<<(std::ostream& out, const error& e);
 
-/// What result::value() and the constructors of basic_client and httplib_backend throw; nothing else here throws it.
-class exception : public std::runtime_error {
+/// What result::value() and the constructors of basic_client and httplib_backend throw; nothing else here throws it. It
+/// is caught across shared objects; with libc++ a program that loads plugins needs -rdynamic for that.
+class NANGO_DETAIL_VISIBLE exception : public std::runtime_error {
  public:
   /// Of an error, whose one line is what().
   explicit exception(nango::error e);
@@ -645,7 +660,8 @@ struct param {
   /// An integer, in decimal. Characters are no integers here.
   template <std::integral Integer>
     requires(!std::same_as<Integer, bool> && !std::same_as<Integer, char> && !std::same_as<Integer, wchar_t> &&
-             !std::same_as<Integer, char8_t> && !std::same_as<Integer, char16_t> && !std::same_as<Integer, char32_t>)
+             !std::same_as<Integer, decltype(u8'a')> && !std::same_as<Integer, char16_t> &&
+             !std::same_as<Integer, char32_t>)
   param(std::string name_, Integer value_) : name(std::move(name_)), value(std::to_string(value_)) {}
 };
 
@@ -4056,7 +4072,7 @@ inline std::optional<milliseconds> rest_of_window(std::string_view path, const h
   const auto now = time_of(answer).time_since_epoch().count();
   const auto seconds = static_cast<std::int64_t>((std::min)(*reset, std::uint64_t{1} << 62)) - now;
   if (seconds < 0) return std::nullopt;
-  return std::chrono::seconds((std::min)(seconds, most) + 1);  // the service rounds the reset down
+  return std::chrono::seconds((std::min<std::int64_t>)(seconds, most) + 1);  // the service rounds the reset down
 }
 
 inline result<query> query_of(std::string_view model, const hosted::record_query& which) {
@@ -4447,5 +4463,6 @@ inline bool verify_webhook(std::string_view raw_body, std::string_view signature
 #undef NANGO_DETAIL_HTTPLIB
 #undef NANGO_DETAIL_LIFETIMEBOUND
 #undef NANGO_DETAIL_VERSION
+#undef NANGO_DETAIL_VISIBLE
 
 #endif  // NANGO_HPP

@@ -106,6 +106,34 @@ TEST_CASE("the category is one object, so that codes can be compared") {
   CHECK(make_error_code(errc::timed_out) != make_error_code(errc::canceled));
 }
 
+namespace {
+
+class named_category final : public std::error_category {
+ public:
+  explicit named_category(const char* name) : name_(name) {}
+  const char* name() const noexcept override { return name_; }
+  std::string message(int) const override { return "another object's"; }
+
+ private:
+  const char* name_;
+};
+
+}  // namespace
+
+TEST_CASE("a code of another shared object's category equals its errc, one of another name does not") {
+  const named_category same("nango"), other("nango2");
+  for (const auto& known : known_codes) {
+    const std::error_code code(known.number, same);
+    CHECK(code == known.code);
+    CHECK(known.code == code);
+    CHECK_FALSE(code != known.code);
+    CHECK(code != (known.code == errc::canceled ? errc::timed_out : errc::canceled));
+    CHECK(std::error_code(known.number, other) != known.code);
+    CHECK(std::error_code(known.code) == known.code);
+  }
+  CHECK(std::error_code() != errc::canceled);
+}
+
 TEST_CASE("every message says in plain words what happened, each in its own") {
   std::set<std::string> messages{make_error_code(no_such_code).message()};
   for (const auto& known : known_codes) {
