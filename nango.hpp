@@ -2685,7 +2685,7 @@ template <class Backend, class Limiter> class client_core {
       name_limit(sent.error(), options, of_attempt);
       return std::move(sent).error();
     }
-    auto outcome = read<Answer>(*std::move(sent), upstream);
+    auto outcome = read<Answer>(*sent, upstream);
     if (outcome) {
       if constexpr (!std::same_as<Answer, http_response>) outcome->attempts = at.seen.number;
       return outcome;
@@ -2716,29 +2716,30 @@ template <class Backend, class Limiter> class client_core {
   }
 
   // What an answer means: to request() by its dialect; to send() it is what it is, but for a 429.
-  template <class Answer> result<Answer> read(http_response answer, bool upstream) const {
+  template <class Answer> result<Answer> read(http_response& answer, bool upstream) const {
     if (answer.body.size() > options_.max_response_bytes) {
       auto e = too_large(answer.status, options_.max_response_bytes);
       keep_answer(e, answer);
       return e;
     }
     if constexpr (std::same_as<Answer, response>) {
-      return interpret(std::move(answer));
+      return interpret(answer);
     } else if constexpr (std::same_as<Answer, kept_response>) {
       auto body = first_bytes(answer.body);
-      auto meaning = interpret(std::move(answer));
+      auto meaning = interpret(answer);
       if (!meaning) return std::move(meaning).error();
       return kept_response{*std::move(meaning), std::move(body)};
     } else {
-      if (answer.status != 429 || upstream) return answer;
-      auto meaning = interpret(answer);  // in its own dialect, unless that takes a 429 for something else
+      if (answer.status != 429 || upstream) return std::move(answer);
+      auto copy = answer;
+      auto meaning = interpret(copy);  // in its own dialect, unless that takes a 429 for something else
       const bool is_limit = !meaning && meaning.error().code == errc::rate_limited;
       return is_limit ? std::move(meaning).error() : parse_envelope(std::move(answer)).error();
     }
   }
 
   // By the dialect. What a parse function of a program's own leaves out of the error of an error answer is added.
-  result<response> interpret(http_response answer) const {
+  result<response> interpret(http_response& answer) const {
     if (is_success(answer.status)) return options_.dialect.parse(std::move(answer));
     error kept;
     keep_answer(kept, answer);
