@@ -2429,10 +2429,10 @@ inline bool server_is_done(const result<http_response>& sent) noexcept {
 
 // The call ends before another attempt: with what stopped it where that is the caller or no attempt was made, else
 // with the last attempt's error.
-inline error without_turn(error stopped, error so_far) {
-  if (stopped.code != errc::canceled && so_far.attempts > 0) return so_far;
-  stopped.attempts = so_far.attempts;
-  stopped.may_have_executed = so_far.may_have_executed;
+inline error without_turn(error stopped, std::optional<error> so_far) {
+  if (stopped.code != errc::canceled && so_far) return *std::move(so_far);
+  stopped.attempts = so_far ? so_far->attempts : 0;
+  stopped.may_have_executed = so_far && so_far->may_have_executed;
   return stopped;
 }
 
@@ -2585,12 +2585,12 @@ template <class Backend, class Limiter> class client_core {
   template <class Answer> result<Answer> run(const handle& who, const prepared& call, const call_options& options) {
     auto next = clock::now();  // when the next attempt may go
     const auto deadline = after(next, options.timeout.value_or(options_.timeout));
-    error so_far{.may_have_executed = false};
+    std::optional<error> so_far;  // none yet: a success then makes and destroys none
     for (int number = 1;; ++number) {
       one_attempt at{.seen = {.method = call.method, .path = call.path, .number = number, .limit_key = who.limit_key}};
-      if (auto taken = take_turn(who, next, deadline, options.cancel, at); !taken) {
-        name_limit(taken.error(), options);
-        return without_turn(std::move(taken).error(), std::move(so_far));
+      if (auto stopped = take_turn(who, next, deadline, options.cancel, at)) {
+        name_limit(*stopped, options);
+        return without_turn(*std::move(stopped), std::move(so_far));
       }
       auto outcome = attempt_once<Answer>(who, call, options, deadline, at);
       if (outcome) {
@@ -2598,17 +2598,17 @@ template <class Backend, class Limiter> class client_core {
         observe(at.seen);
         return outcome;
       }
-      outcome.error().may_have_executed |= so_far.may_have_executed;
+      outcome.error().may_have_executed |= so_far && so_far->may_have_executed;
       so_far = std::move(outcome).error();
-      next = plan_retry(call, options, deadline, so_far, at.seen);
+      next = plan_retry(call, options, deadline, *so_far, at.seen);
       const bool in_line = at.limited && !who.limit_key.empty();  // it waits there, before those that come later
       if (in_line) limiter_.hold(who.limit_key, next);            // for everyone, not just for this call
       observe(at.seen);
-      if (!at.seen.retry_in) return so_far;
+      if (!at.seen.retry_in) return *std::move(so_far);
       if (!in_line && !sleep_until<clock>(next, options.cancel)) {
         return without_turn(unsent(errc::canceled, "canceled before another attempt"), std::move(so_far));
       }
-      if (!in_line && clock::now() >= deadline) return out_of_time(std::move(so_far), options);
+      if (!in_line && clock::now() >= deadline) return out_of_time(*std::move(so_far), options);
     }
   }
 
@@ -2645,10 +2645,10 @@ template <class Backend, class Limiter> class client_core {
     return after(now, seen.retry_in.value_or(failed.retry_after.value_or(milliseconds(0))));
   }
 
-  // Takes a permit and waits until `earliest`. A limiter that gives one earlier, because it does not hold or not for
-  // so long, gets it back.
-  result<void> take_turn(const handle& who, time_point earliest, time_point deadline, const cancel_token& cancel,
-                         one_attempt& at) {
+  // Takes a permit and waits until `earliest`; says what stopped it, if anything. A limiter that gives one earlier,
+  // because it does not hold or not for so long, gets it back.
+  std::optional<error> take_turn(const handle& who, time_point earliest, time_point deadline,
+                                 const cancel_token& cancel, one_attempt& at) {
     if (cancel.canceled()) return unsent(errc::canceled, "canceled before it was sent");
     if (who.limit_key.empty()) return {};
     for (const auto asked = clock::now();;) {

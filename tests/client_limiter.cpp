@@ -593,7 +593,7 @@ TEST_CASE("the limiter's errors before the first attempt are the call's, without
     f.limiter.log->refusals = {lost(code, false)};
     const auto e = failure(f.recorded_api().user("rolf").get("x"));
     CHECK(e.code == code);
-    CHECK(e.message == "lost");
+    CHECK(e.message.starts_with("lost"));
     CHECK(e.attempts == 0);
     CHECK_FALSE(e.may_have_executed);
   }
