@@ -648,13 +648,7 @@ struct param {
   /// A text: std::string, std::string_view, const char* (null: empty).
   template <class Text>
     requires std::convertible_to<const Text&, std::string_view> && (!std::same_as<Text, std::nullptr_t>)
-  param(std::string name_, const Text& value_) : name(std::move(name_)) {
-    if constexpr (std::is_pointer_v<Text>) {
-      value = value_ != nullptr ? value_ : "";  // getenv() of what is not set
-    } else {
-      value = std::string_view(value_);
-    }
-  }
+  param(std::string name_, const Text& value_) : name(std::move(name_)), value(text_of(value_)) {}
   /// "true" or "false".
   param(std::string name_, std::same_as<bool> auto value_) : name(std::move(name_)), value(value_ ? "true" : "false") {}
   /// An integer, in decimal. Characters are no integers here.
@@ -663,6 +657,15 @@ struct param {
              !std::same_as<Integer, decltype(u8'a')> && !std::same_as<Integer, char16_t> &&
              !std::same_as<Integer, char32_t>)
   param(std::string name_, Integer value_) : name(std::move(name_)), value(std::to_string(value_)) {}
+
+ private:
+  template <class Text> static std::string_view text_of(const Text& text) {
+    if constexpr (std::is_pointer_v<Text>) {
+      return text != nullptr ? std::string_view(text) : std::string_view();  // getenv() of what is not set
+    } else {
+      return text;
+    }
+  }
 };
 
 /// Query parameters, in the order in which they are sent; a name may repeat.
@@ -1637,7 +1640,7 @@ struct limiter_shard {
       }
       for (auto it = keys.begin(bucket); it != keys.end(bucket);) {
         const auto key = it++;
-        if (key->second.idle(now)) keys.erase(keys.find(key->first));
+        if (key->second.idle(now)) keys.erase(key->first);
       }
     }
   }
@@ -1887,6 +1890,8 @@ inline result<url_parts> split_url(std::string_view url, const char* option) {
   const bool bracketed = place.starts_with('[') && is_one_of(']', place);
   const auto host = bracketed ? place.substr(1, place.find(']') - 1) : place.substr(0, place.find(':'));
   const auto port = place.substr((std::min)(host.size() + (bracketed ? 2 : 0), place.size()));
+  if (host.ends_with('.'))
+    return bad("has a host that ends in a dot, which certificates do not name; leave the dot out");
   if (!is_host(host, bracketed)) return bad("needs a host: a name, an IPv4 address, or an IPv6 address in brackets");
   parts.host = lowered(std::string(host));
   if (port.empty()) return parts;
@@ -2078,15 +2083,16 @@ inline std::optional<std::chrono::sys_seconds> parse_http_date(std::string text)
   if (text.ends_with(" UTC")) text.replace(text.size() - 3, 3, "GMT");
   int day = 0, year = 0, hour = 0, minute = 0, second = 0;
   std::array<char, 4> name{};
-  const auto scan = [&](const char* format, auto*... into) {
-    int used = 0;
-    return std::sscanf(text.c_str(), format, into..., &used) == 6 && static_cast<std::size_t>(used) == text.size();
-  };
-  if (scan("%*[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &day, name.data(), &year, &hour, &minute, &second)) {
+  int used = 0;
+  const auto is_all = [&](int fields) { return fields == 6 && static_cast<std::size_t>(used) == text.size(); };
+  const char* c = text.c_str();
+  if (is_all(std::sscanf(c, "%*[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &day, name.data(), &year, &hour,
+                         &minute, &second, &used))) {
     year += year < 70 ? 2000 : 1900;
-  } else if (!scan("%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &day, name.data(), &year, &hour, &minute,
-                   &second) &&
-             !scan("%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d%n", name.data(), &day, &hour, &minute, &second, &year)) {
+  } else if (!is_all(std::sscanf(c, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &day, name.data(), &year,
+                                 &hour, &minute, &second, &used)) &&
+             !is_all(std::sscanf(c, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d%n", name.data(), &day, &hour, &minute,
+                                 &second, &year, &used))) {
     return std::nullopt;
   }
   const std::string_view month_name = name.data();
@@ -2235,10 +2241,12 @@ struct proxy_address {
 inline result<proxy_address> parse_proxy(std::string_view proxy) {
   const auto bad = [](const char* what) { return refuse(std::string("client_options::proxy ") + what); };
   if (proxy.empty()) return proxy_address();
+  constexpr const char* form = "must read http://[user:pass@]host:port";
+  if (proxy.find("://") == std::string_view::npos) return bad(form);
   auto parts = split_url(proxy, "proxy");
   if (!parts) return std::move(parts).error();
   if (!equal_names(parts->scheme, "http") || parts->port == 0 || parts->path.size() > 1) {
-    return bad("must read http://[user:pass@]host:port");
+    return bad(form);
   }
   proxy_address found{.host = std::move(parts->host), .port = parts->port};
   if (parts->user_info.empty()) return found;
@@ -2247,7 +2255,8 @@ inline result<proxy_address> parse_proxy(std::string_view proxy) {
   found.user = unescape(user);
   found.written_password = credentials.substr((std::min)(user.size() + 1, credentials.size()));
   found.password = unescape(found.written_password);
-  if (found.user.empty() || found.password.empty()) return bad("has an '@' but not user:pass before it");
+  // The password may be empty (RFC 7617); what has no colon might be one in the wrong place.
+  if (found.user.empty() || user.size() == credentials.size()) return bad("has an '@' but not user:pass before it");
   if (found.user.find(':') != std::string::npos) return bad("has a ':' in the user name, where none can be");
   if (has_control(found.user + found.password)) return bad("has control characters in user:pass");
   return found;

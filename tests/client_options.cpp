@@ -381,7 +381,8 @@ TEST_CASE("a proxy that is not http://[user:pass@]host:port is refused, and the 
                                   "http://pro xy:3128",
                                   "http://hunter2@proxy.example.com:3128",
                                   "http://:hunter2@proxy.example.com:3128",
-                                  "http://hunter2:@proxy.example.com:3128",
+                                  "http://:@proxy.example.com:3128",
+                                  "http://@proxy.example.com:3128",
                                   "http://u:hunter2@proxy.example.com",
                                   "http://u:hunter2@:3128",
                                   "http://u:hunter2@proxy.example.com:3128/path",
@@ -400,12 +401,35 @@ TEST_CASE("a proxy that is not http://[user:pass@]host:port is refused, and the 
 
 TEST_CASE("a proxy of the form http://[user:pass@]host:port is taken") {
   for (const std::string proxy : {"http://proxy.example.com:3128", "HTTP://proxy:1", "http://10.0.0.1:65535/",
-                                  "http://[2001:db8::1]:3128", "http://user:pa%20ss@proxy.example.com:3128"}) {
+                                  "http://[2001:db8::1]:3128", "http://user:pa%20ss@proxy.example.com:3128",
+                                  "http://key:@proxy.example.com:3128", "http://user:p@ss@proxy.example.com:3128"}) {
     CAPTURE(proxy);
     auto options = test_options();
     options.proxy = proxy;
     CHECK(test_client::create(options, scripted_backend()));
   }
+}
+
+TEST_CASE("what is wrong with a proxy or a host is said at once and by its name") {
+  client_options options{.api_key = "key"};
+  options.proxy = "proxy:3128";
+  CHECK(contains(refusal(options), "http://[user:pass@]host:port"));
+  for (const char* proxy : {"http://proxy.:3128", "http://user:pass@proxy.example.com.:3128"}) {
+    options.proxy = proxy;
+    CHECK(contains(refusal(options), "ends in a dot"));
+  }
+  options.proxy.clear();
+  for (const char* url : {"https://api.example.com./v1", "https://api.example.com.:8443/", "https://localhost."}) {
+    options.base_url = url;
+    CHECK(contains(refusal(options), "ends in a dot"));
+  }
+  const auto proxy = nango::detail::parse_proxy("http://us:er@p%40ss:@proxy.example.com:3128");
+  REQUIRE(proxy);
+  CHECK(proxy->user == "us");
+  CHECK(proxy->password == "er@p@ss:");  // up to the last '@'
+  CHECK(proxy->written_password == "er@p%40ss:");
+  CHECK(proxy->host == "proxy.example.com");
+  CHECK(nango::detail::parse_proxy("http://key:@proxy:3128").value().password.empty());
 }
 
 TEST_CASE("a proxy needs an https:// base URL, so that it does not see the key") {

@@ -53,6 +53,7 @@ class Combination:
     libraries: list
     missing: str = ""   # what has to be there for it, and is not
     runs: bool = True
+    own_include: bool = True  # by -I
 
     def title(self):
         return " | ".join([self.compiler, self.standard, self.library, self.backend, self.what])
@@ -132,6 +133,13 @@ def combinations(folder):
     yield packaged("g++-12", "c++20", what="`-O2`", flags=["-O2"])
     yield packaged("g++-12", "c++20", what="`-O2 -fno-strict-aliasing -fvisibility=hidden`",
                    flags=["-O2", "-fno-strict-aliasing", "-fvisibility=hidden"])
+    for compiler in ["g++-12", "clang++-16", "clang++-19"]:
+        yield core(compiler, "c++20", what="`-Wformat=2 -Weffc++`", flags=["-Wformat=2", "-Weffc++"])
+    yield core("g++-12", "c++20", what="`-O2 -Wnull-dereference`", flags=["-O2", "-Wnull-dereference"])
+    yield core("g++-12", "c++20", what="`-O2 -Wnull-dereference`, included by `-isystem`",
+               flags=["-O2", "-Wnull-dereference", "-isystem", str(ROOT)], own_include=False)
+    for compiler in ["g++-12", "clang++-16"]:
+        yield core(compiler, "c++20", what="`-fno-char8_t`", flags=["-fno-char8_t"])
     yield packaged("g++-12", "c++20", what="a global client", sources=["global_client.cpp"])
     yield packaged("g++-12", "c++20", what="units with and without `NANGO_NO_HTTPLIB`, `-flto -Wodr`",
                    flags=["-flto", "-Wodr"], sources=["httplib_a.cpp", "httplib_b.cpp", "without_httplib.cpp"])
@@ -147,7 +155,8 @@ def play(number, combination, folder):
     if missing:
         return "skipped", f"skipped | {combination.title()} | {missing} is missing"
     program = folder / f"program-{number}"
-    compiler = [combination.compiler, f"-std={combination.standard}", *WARNINGS, f"-I{ROOT}", *combination.flags]
+    compiler = [combination.compiler, f"-std={combination.standard}", *WARNINGS,
+                *([f"-I{ROOT}"] if combination.own_include else []), *combination.flags]
     inputs = []
     for source in combination.sources:
         if isinstance(source, tuple):
