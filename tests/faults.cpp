@@ -5,8 +5,9 @@
 //
 //  1. TLS                faults_certificates; faults_proxy, "the certificate is checked through the tunnel"
 //  2. SIGPIPE            faults_sigpipe
-//  3. Deadline, cancel   here, "each fault", "a peer that does not read"; faults_cancel; faults_threads, "destroyed"
-//  4. Connecting         here, "the connect timeout"; faults_connect
+//  3. Deadline, cancel   here, "each fault", "a peer that does not read"; faults_cancel; faults_threads, "destroyed",
+//                        "a client starts no thread"
+//  4. Connecting         here, "the connect timeout"; httplib_connecting
 //  5. Size               faults_memory, "the peak"; rows "an endless"; httplib_backend, "a body larger than allowed";
 //                        httplib_answers, "a head is 64 KiB", "long lines need no stack"
 //  6. Heads              rows of odd but sound answers and of malformed heads and chunks; httplib_answers
