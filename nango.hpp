@@ -3212,8 +3212,10 @@ class connection {
         if (entries[i].revents == 0) continue;
         socklen_t size = sizeof(failure);
         ::getsockopt(entries[i].fd, SOL_SOCKET, SO_ERROR, &failure, &size);
-        if (failure == 0) socket_ = std::move(sockets[i]);
-        if (failure == 0) return 0;
+        if (failure == 0) {
+          socket_ = std::move(sockets[i]);
+          return 0;
+        }
         sockets.erase(sockets.begin() + static_cast<std::ptrdiff_t>(i));
         entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(i));
       }
@@ -3443,7 +3445,8 @@ class exchange final : public codec_stream {
       const auto done = on_.write_now(rest);
       rest.remove_prefix(static_cast<std::size_t>((std::max)(done, std::ptrdiff_t{0})));
       if (done > 0) continue;
-      const bool goes_on = done == 0 && on_.wait_to_write() && on_.fill(false) && (!on_.has_input() || read_head());
+      bool goes_on = done == 0 && (on_.has_input() || (on_.wait_to_write() && on_.fill(false)));
+      if (goes_on && on_.has_input()) goes_on = read_head();
       is_early_ = is_final_ || !goes_on;
       if (!goes_on) on_.forgive_end();
     }
@@ -3658,6 +3661,7 @@ class httplib_pool {
                         : SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1) {
       return {};
     }
+    ERR_clear_error();
     return refuse("client_options::ca_file cannot be read or holds no certificate in PEM form: " + one_line(ca_file));
   }
 
@@ -4271,24 +4275,21 @@ inline result<http_response> httplib_backend::send(const http_request& request) 
   if (steady_clock::now() >= request.deadline) {
     return detail::unsent(errc::timed_out, "the deadline passed before it was sent");
   }
-  result<http_response> outcome = http_response();
-  bool has_begun = false;
-  const auto problem = detail::caught([&] {
-    ERR_clear_error();  // SSL_get_error would take what other code left there for its own
+  const auto attempt = [&]() -> result<http_response> {
     auto taken = pool_->take(request);
-    if (!taken) {
-      outcome = std::move(taken).error();
-      return;
-    }
+    if (!taken) return std::move(taken).error();
     auto on = *std::move(taken);
-    has_begun = true;
     detail::exchange exchange(*on, base, request);
-    outcome = exchange.run();
+    auto outcome = exchange.run();
     if (exchange.ended_cleanly()) pool_->give_back(std::move(on));
-  });
+    return outcome;
+  };
+  result<http_response> outcome = http_response();
+  ERR_clear_error();  // SSL_get_error would take what other code left there for its own
+  const auto problem = detail::caught([&] { outcome = attempt(); });
+  ERR_clear_error();
   if (problem.empty()) return outcome;
-  return error{
-      .code = errc::connection_failed, .message = "httplib failed: " + problem, .may_have_executed = has_begun};
+  return error{.code = errc::connection_failed, .message = "httplib failed: " + problem};
 }
 
 inline void httplib_backend::close_idle() { pool_->close_idle(); }
