@@ -137,6 +137,24 @@ TEST_CASE("an early 429 counts with its Retry-After: a large PUT is not sent aga
   }
 }
 
+TEST_CASE("interim answers that come while a large body is sent do not hide the final one behind them") {
+  const std::string body(8'000'000, 'x'), interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+  for (const bool tls : {true, false}) {
+    CAPTURE(tls);
+    const exchange e(
+        {{.at = moment::head,
+          .bytes = "HTTP/1.1 100 Continue\r\n\r\n" + interim + interim + answer("413 Content Too Large", "", "enough"),
+          .then = ending::stall,
+          .reads = 64 * 1024}},
+        tls);
+    const auto got = e.api.send("POST", "x", {}, body, "text/plain");
+    REQUIRE_MESSAGE(got, got.error());
+    CHECK(got->status == 413);
+    CHECK(got->body == "enough");
+    e.check_next(2);
+  }
+}
+
 TEST_CASE("a body that the server takes its time to read is answered in the end") {
   // It reads the first bytes, then nothing for a while, then everything.
   const std::string body(8'000'000, 'x');
