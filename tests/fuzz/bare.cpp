@@ -4,6 +4,8 @@
 
 namespace {
 
+using namespace std::chrono_literals;
+
 using nango::errc;
 using nango::json;
 using nango_fuzz::check;
@@ -11,11 +13,13 @@ using nango_fuzz::check;
 bool has_text(const json& object, const char* name) {
   return object.is_object() && object.contains(name) && object[name].is_string();
 }
-// {"error":{"code":C}}, {"error":"text"} or {"message":"text"}
+// {"error":{"code":C}}, {"error":{"message":"text"}}, {"error":"text"} or {"message":"text"}
 bool is_explained(const json& body) {
   if (!body.is_object()) return false;
   if (has_text(body, "error")) return true;
-  if (body.contains("error") && body["error"].is_object()) return has_text(body["error"], "code");
+  if (body.contains("error") && body["error"].is_object()) {
+    return has_text(body["error"], "code") || has_text(body["error"], "message");
+  }
   return has_text(body, "message");
 }
 
@@ -43,9 +47,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const auto& e = read.error();
   nango_fuzz::check_error(e, answer);
+  check(answer.status != 429 || e.retry_after.value_or(1s) >= 1s, "a 429 is waited for a second longer than it says");
   check(e.code == code_of(answer.status, is_explained(body)), "the code is the table's");
-  check(is_explained(body) == e.body.empty() || answer.body.empty(), "a body that explains nothing is kept");
-  const bool coded = is_explained(body) && body.contains("error") && body["error"].is_object();
+  check(e.body.empty() == answer.body.empty(), "the body is kept");
+  const bool coded = is_explained(body) && body.contains("error") && has_text(body["error"], "code");
   check(e.type == (coded ? body["error"]["code"].get<std::string>() : ""), "the type is the service's code");
   return 0;
 }

@@ -22,7 +22,8 @@ template <class Value> void check_read(const nango::result<Value>& read, const j
     return;
   }
   if constexpr (crm::record<Value>) {
-    check(from.is_object() && from.contains("id") && from["id"] == read->id, "a record has its id");
+    const auto id = from.is_object() ? from.value("id", json()) : json();
+    check(id == read->id || (id.is_number() && id.dump() == read->id), "a record has its id, or its number's text");
     check_record(*read);
   } else {
     check(read->size() == from.size() || from.is_null(), "each record is there");

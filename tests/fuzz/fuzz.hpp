@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -60,6 +61,21 @@ inline bool has_control(std::string_view text) noexcept {
   }
   return false;
 }
+/// For a terminal: no C0 or C1 control, separator or bidirectional control.
+inline bool is_one_line(std::string_view text) noexcept {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned point = 0;  // of two or three bytes
+    const bool second = (byte(i + 1) & 0xc0) == 0x80, third = (byte(i + 2) & 0xc0) == 0x80;
+    if ((byte(i) & 0xe0) == 0xc0 && second) point = (byte(i) & 0x1f) << 6 | (byte(i + 1) & 0x3f);
+    if ((byte(i) & 0xf0) == 0xe0 && second && third) {
+      point = (byte(i) & 0xf) << 12 | (byte(i + 1) & 0x3f) << 6 | (byte(i + 2) & 0x3f);
+    }
+    const bool c1 = (byte(i) & 0xe0) == 0xc0 && point >= 0x80 && point <= 0x9f;
+    if (c1 || (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069)) return false;
+  }
+  return !has_control(text);
+}
 inline bool contains(std::string_view text, std::string_view part) noexcept {
   return text.find(part) != std::string_view::npos;
 }
@@ -78,8 +94,29 @@ inline std::size_t depth_of(const nango::json& value) {
   }
   return deepest;
 }
+/// The code unit of an escape such as \\ud83d that stands there; nothing where there is none.
+inline std::optional<unsigned long> escape_at(std::string_view text, std::size_t at) {
+  if (text.size() < at + 6 || text[at] != '\\' || text[at + 1] != 'u') return std::nullopt;
+  const std::string digits(text.substr(at + 2, 4));
+  if (digits.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos) return std::nullopt;
+  return std::stoul(digits, nullptr, 16);
+}
+/// A JSON text with U+FFFD in place of lone surrogates.
+inline std::string mended(std::string_view text) {
+  std::string all;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto unit = escape_at(text, i), next = escape_at(text, i + 6);
+    const bool high = unit && *unit >= 0xd800 && *unit <= 0xdbff, low = unit && *unit >= 0xdc00 && *unit <= 0xdfff;
+    const bool pair = high && next && *next >= 0xdc00 && *next <= 0xdfff;
+    const auto size = pair ? 12U : unit ? 6U : text[i] == '\\' ? 2U : 1U;
+    all += (high && !pair) || low ? "\\ufffd" : text.substr(i, size);
+    i += size;
+  }
+  return all;
+}
 /// Discarded: what is no JSON to this library.
-inline nango::json parse(std::string_view text) {
+inline nango::json parse(std::string_view from) {
+  const auto text = mended(from);
   auto parsed = nango::json::parse(text.begin(), text.end(), nullptr, false);
   if (contains(text, {"\0", 1}) || depth_of(parsed) > 512) return nango::json::value_t::discarded;
   return parsed;
@@ -103,10 +140,11 @@ inline void check_error(const nango::error& e, const nango::http_response& answe
   constexpr std::chrono::milliseconds year = std::chrono::hours(24 * 365);
   check(nango::to_string(e.code) != "unknown", "the code is one of errc");
   check(e.http_status == answer.status, "the status is told");
-  check(!e.message.empty() && !has_control(e.message), "the message is one line");
+  check(!e.message.empty() && is_one_line(e.message), "the message is one line");
   check(e.body.size() <= 16'384 && answer.body.starts_with(e.body), "the body is the answer's first 16 KiB");
   check(e.headers.size() == answer.headers.size(), "the headers are the answer's");
-  check(!e.retry_after || (e.retry_after->count() >= 0 && *e.retry_after <= year), "retry_after is 0 to a year");
+  check(!e.retry_after || (e.retry_after->count() >= 0 && *e.retry_after <= year + std::chrono::seconds(1)),
+        "retry_after is 0 to a year");
   const bool refused = e.code == errc::params_error || e.code == errc::auth_error || e.code == errc::rate_limited;
   check(e.may_have_executed != refused, "what the API refused did not execute, the rest may have");
   check((answer.status == 429) == (e.code == errc::rate_limited), "429 is rate_limited, and nothing else is");
