@@ -743,6 +743,11 @@ struct attempt {
 struct identity {
   nango::headers headers{};  ///< Sent with each call; as call_options::headers and X-User-Account, and none empty.
   std::string limit_key{};   ///< What the limiter counts by; empty: not limited.
+  /// Put before each path, such as "proxy/". The paths are then another API's: they may be empty, have empty segments
+  /// and end in a slash. With a slash at its own end.
+  std::string path_prefix{};
+  /// A header that repeats the content type of a body, unless the call has one of that name; empty: there is none.
+  std::string content_type_header{};
 };
 
 /// What differs between two APIs: the API of 2022 (API basics), which is the default, or that of hosted::options. The
@@ -785,7 +790,9 @@ struct client_options {
 
 /// What one call may have of its own.
 struct call_options {
-  nango::headers headers{};                            ///< Extra ones; the client's own are invalid_argument.
+  /// Extra ones. Those of the client and of the handle's identity are invalid_argument, but for an Accept, which takes
+  /// the place of the client's.
+  nango::headers headers{};
   std::optional<std::chrono::milliseconds> timeout{};  ///< Instead of client_options::timeout. More than 0.
   cancel_token cancel{};                               ///< Ends the call within 100 ms.
   std::optional<retry_policy> retry{};                 ///< Instead of client_options::retry.
@@ -860,8 +867,10 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   }
   /// The general form of user(): who is named by which headers, and counted by what.
   basic_client as(identity who) const { return {core_, core_->make_handle(std::move(who))}; }
-  /// What this handle's calls are counted by; empty: they are not limited. The view lives as long as a handle of it.
-  std::string_view limit_key() const noexcept { return core::limit_key(*handle_); }  // the handle is incomplete here
+  /// What as() was given, or what the options and user() come to. Lives as long as this handle or a copy of it.
+  const identity& acting_as() const noexcept { return core::identity_of(*handle_); }  // the handle is incomplete here
+  /// What this handle's calls are counted by; empty: they are not limited. Lives as acting_as() does.
+  std::string_view limit_key() const noexcept { return acting_as().limit_key; }
 
   /// @{ Calls with GET or DELETE, and decodes the result by `json::get<Value>()` (a mismatch is decode_error, and so is
   /// a number that does not fit an integer type).
@@ -875,18 +884,34 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
     return core_->template get<Value>(*handle_, "DELETE", path, parameters, {}, options);
   }
   /// @}
-  /// @{ The same with POST, PUT or PATCH and a JSON body; `{}` is null, as nlohmann/json reads it.
+  /// @{ The same with POST, PUT or PATCH and a JSON body; `{}` is null, as nlohmann/json reads it. With a query all
+  /// four arguments are due.
   template <class Value = json, json_body Body = json>
   result<Value> post(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template get_json<Value>(*handle_, "POST", path, body, options);
+    return post<Value>(path, body, query(), options);
+  }
+  template <class Value = json, json_body Body = json>
+  result<Value> post(std::string_view path, const Body& body, const query& parameters,
+                     const call_options& options) const {
+    return core_->template get_json<Value>(*handle_, "POST", path, parameters, body, options);
   }
   template <class Value = json, json_body Body = json>
   result<Value> put(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template get_json<Value>(*handle_, "PUT", path, body, options);
+    return put<Value>(path, body, query(), options);
+  }
+  template <class Value = json, json_body Body = json>
+  result<Value> put(std::string_view path, const Body& body, const query& parameters,
+                    const call_options& options) const {
+    return core_->template get_json<Value>(*handle_, "PUT", path, parameters, body, options);
   }
   template <class Value = json, json_body Body = json>
   result<Value> patch(std::string_view path, const Body& body, const call_options& options = {}) const {
-    return core_->template get_json<Value>(*handle_, "PATCH", path, body, options);
+    return patch<Value>(path, body, query(), options);
+  }
+  template <class Value = json, json_body Body = json>
+  result<Value> patch(std::string_view path, const Body& body, const query& parameters,
+                      const call_options& options) const {
+    return core_->template get_json<Value>(*handle_, "PATCH", path, parameters, body, options);
   }
   /// @}
 
@@ -1195,9 +1220,18 @@ template <class Value = json, http_backend Backend, rate_limiter Limiter>
 result<Value> trigger_action(const basic_client<Backend, Limiter>& connection, std::string_view name, const json& input,
                              const call_options& options = {});
 
-/// Calls the connection's own API (any method on proxy/...): status, headers and body of its answer as they came. Its
-/// 429 is an answer, neither held nor retried; the service's own is rate_limited. Headers named Nango-Proxy-X reach it
-/// as X; Retries, Base-Url-Override and Decompress steer the proxy.
+/// A handle for the connected API itself, through the proxy: `upstream(connection).get("user/repos")`. Paths are that
+/// API's: relative to the base URL that the integration has, empty or with a slash at the end as it wants them; of a
+/// link to a next page cut the scheme and the host off. Its errors are as parse_bare has them, by status, with body and
+/// headers; a 429 of its own is retried by its own Retry-After and holds nobody, but from `send` it comes as it is. The
+/// service's own errors (400, 401, 403, 404, 424, 429) look the same but for their code in error::type, if the upstream
+/// has no such code. The type of a body is repeated as Nango-Proxy-Content-Type, without which it would not arrive.
+/// Headers named Nango-Proxy-X reach that API as X; Retries, Base-Url-Override and Decompress steer the proxy.
+template <http_backend Backend, rate_limiter Limiter>
+basic_client<Backend, Limiter> upstream(const basic_client<Backend, Limiter>& connection);
+
+/// `send` of upstream(): status, headers and body of the connected API's answer as they came, a 429 too; the service's
+/// own 429 is rate_limited.
 template <http_backend Backend, rate_limiter Limiter>
 result<http_response> proxy(const basic_client<Backend, Limiter>& connection, std::string_view method,
                             std::string_view path, const query& parameters = {}, std::string_view body = {},
@@ -1825,24 +1859,30 @@ inline std::string unescape(std::string_view text) {
   return plain;
 }
 
-inline std::string problem_of_path(std::string_view path) {
-  if (path.starts_with('/')) path.remove_prefix(1);
-  if (path.empty()) return "the path is empty; give one below the base URL, such as \"crm/contacts\"";
-  if (has_control(path)) return "the path has control characters; percent-encode them with nango::path()";
-  if (path.find_first_of("?#") != std::string_view::npos) {
-    return "the path has a '?' or '#'; give parameters as nango::query, or percent-encode with nango::path()";
-  }
+inline bool is_whole_url(std::string_view path) noexcept {
   const auto scheme = path.substr(0, path.find(':'));
   const auto in_scheme = [](char c) { return is_alpha(c) || is_digit(c) || is_one_of(c, "+-."); };
   const bool is_web = scheme.size() < path.size() && (equal_names(scheme, "http") || equal_names(scheme, "https"));
-  const bool has_slash = path.substr(scheme.size()).starts_with(":/");
-  if (is_web || (has_slash && each_is(scheme, in_scheme))) {
-    return "the path is a whole URL; give it relative to client_options::base_url, such as \"crm/contacts\"";
+  return is_web || (path.substr(scheme.size()).starts_with(":/") && each_is(scheme, in_scheme));
+}
+// The paths of another API may be empty, have empty segments and end in a slash.
+inline std::string problem_of_path(std::string_view path, bool of_another_api = false) {
+  if (path.starts_with('/')) path.remove_prefix(1);
+  if (path.empty() && of_another_api) return {};
+  if (path.empty()) return "the path is empty; give one below the base URL, such as \"crm/contacts\"";
+  if (has_control(path)) return "the path has control characters; percent-encode them with nango::path()";
+  if (is_whole_url(path)) {
+    return of_another_api ? "the path is a whole URL; cut its scheme and host off"
+                          : "the path is a whole URL; give it relative to client_options::base_url, such as "
+                            "\"crm/contacts\"";
+  }
+  if (path.find_first_of("?#") != std::string_view::npos) {
+    return "the path has a '?' or '#'; give parameters as nango::query, or percent-encode with nango::path()";
   }
   for (bool more = true; more;) {
     const auto segment = path.substr(0, path.find('/'));
-    if (segment.empty()) return "the path has an empty segment (or \"//\"); is an id missing?";
-    const bool may_be_dots = segment.size() <= 6 && (segment[0] == '.' || segment[0] == '%');  // "%2E%2E"
+    if (segment.empty() && !of_another_api) return "the path has an empty segment (or \"//\"); is an id missing?";
+    const bool may_be_dots = segment.size() <= 6 && (segment.starts_with('.') || segment.starts_with('%'));  // "%2E%2E"
     const auto plain = may_be_dots ? unescape(segment) : std::string();
     if (plain == "." || plain == "..") return "the path has a '.' or '..' segment; write the path out";
     more = segment.size() < path.size();
@@ -1941,7 +1981,6 @@ inline result<endpoint> parse_endpoint(std::string_view url, bool allow_plaintex
 }
 
 inline result<std::string> build_url(const endpoint& base, std::string_view path, const query& parameters) {
-  if (auto problem = problem_of_path(path); !problem.empty()) return refuse(std::move(problem));
   std::string url;
   auto size = base.origin.size() + base.prefix.size() + path.size();
   for (const auto& [name, value] : parameters) size += name.size() + value.size() + 2;
@@ -2303,9 +2342,8 @@ inline std::string problem_of_method(std::string_view method) {
 }
 
 inline std::string problem_of_header(const header& field, bool of_identity) {
-  constexpr std::array<std::string_view, 9> own{"Authorization",     "Host",       "Content-Length", "Connection",
-                                                "Transfer-Encoding", "User-Agent", "Content-Type",   "Accept",
-                                                "X-User-Account"};
+  constexpr std::array<std::string_view, 8> own{"Authorization",     "Host",       "Content-Length", "Connection",
+                                                "Transfer-Encoding", "User-Agent", "Content-Type",   "X-User-Account"};
   if (!is_token(field.name)) return "a header's name must be a token (letters, digits and !#$%&'*+-.^_`|~)";
   if (!is_field_value(field.value)) {
     return "the header " + field.name + " has control characters or a space at an end of its value";
@@ -2323,23 +2361,30 @@ inline std::string problem_of_header(const header& field, bool of_identity) {
 }
 
 // What all calls of a handle have in common.
-struct handle {
-  nango::headers headers{};  // complete for a call without a body and extra headers
-  std::string limit_key{};
-  std::string refused{};  // why each call is refused: the identity is bad
+struct handle : identity {
+  nango::headers all_headers{};  // complete for a call without a body and extra headers
+  std::string refused{};         // why each call is refused: the identity is bad
 };
 
-inline handle make_handle(const client_options& options, identity who) {
-  handle made{.limit_key = std::move(who.limit_key)};
-  const std::string agent = options.user_agent.empty() ? "" : options.user_agent + ' ';
-  made.headers.reserve(who.headers.size() + 3);
-  made.headers.push_back({"Authorization", "Bearer " + options.api_key});
-  made.headers.push_back({"Accept", "application/json"});
-  made.headers.push_back({"User-Agent", agent + "nango.hpp/" NANGO_VERSION});
-  for (auto& field : who.headers) {
-    if (auto problem = problem_of_header(field, true); !problem.empty()) made.refused = std::move(problem);
-    made.headers.push_back(std::move(field));
+inline std::string problem_of(const identity& who) {
+  for (const auto& field : who.headers) {
+    if (auto problem = problem_of_header(field, true); !problem.empty()) return problem;
   }
+  const auto& prefix = who.path_prefix;
+  if (!prefix.empty() && (!prefix.ends_with('/') || !problem_of_path(prefix.substr(0, prefix.size() - 1)).empty())) {
+    return "identity::path_prefix must be a path with a slash at its end";
+  }
+  return who.content_type_header.empty() ? std::string() : problem_of_header({who.content_type_header, ""}, false);
+}
+inline handle make_handle(const client_options& options, identity who) {
+  handle made{std::move(who)};
+  made.refused = problem_of(made);
+  const std::string agent = options.user_agent.empty() ? "" : options.user_agent + ' ';
+  made.all_headers.reserve(made.headers.size() + 3);
+  made.all_headers.push_back({"Authorization", "Bearer " + options.api_key});
+  if (find_header(made.headers, "Accept") == nullptr) made.all_headers.push_back({"Accept", "application/json"});
+  made.all_headers.push_back({"User-Agent", agent + "nango.hpp/" NANGO_VERSION});
+  made.all_headers.insert(made.all_headers.end(), made.headers.begin(), made.headers.end());
   return made;
 }
 
@@ -2352,6 +2397,21 @@ struct prepared {
   std::span<const header> headers() const noexcept { return own_headers.empty() ? shared_headers : own_headers; }
 };
 
+// The content type is that of a body, if there is one.
+inline nango::headers merge_headers(const handle& who, const nango::headers& extra, std::string_view content_type) {
+  nango::headers all;
+  all.reserve(who.all_headers.size() + extra.size() + 2);
+  const bool accepts = find_header(extra, "Accept") != nullptr;
+  for (const auto& field : who.all_headers) {
+    if (!accepts || !equal_names(field.name, "Accept")) all.push_back(field);
+  }
+  all.insert(all.end(), extra.begin(), extra.end());
+  if (content_type.empty()) return all;
+  all.push_back({"Content-Type", std::string(content_type)});
+  const auto& repeated = who.content_type_header;
+  if (!repeated.empty() && find_header(all, repeated) == nullptr) all.push_back({repeated, std::string(content_type)});
+  return all;
+}
 inline result<prepared> prepare(const handle& who, const endpoint& base, std::string_view method, std::string_view path,
                                 const query& parameters, std::string_view body, std::string_view content_type,
                                 const call_options& options) {
@@ -2363,18 +2423,23 @@ inline result<prepared> prepare(const handle& who, const endpoint& base, std::st
   }
   for (const auto& field : options.headers) {
     if (auto problem = problem_of_header(field, false); !problem.empty()) return refuse(std::move(problem));
+    if (find_header(who.headers, field.name) != nullptr) {
+      return refuse("the header " + field.name + " is the handle's own and cannot be given again");
+    }
   }
   if (!body.empty() && (content_type.empty() || !is_field_value(content_type))) {
     return refuse("the content type of a body must not be empty, nor have control characters or a space at an end");
   }
+  const auto problem = problem_of_path(path.substr(who.path_prefix.size()), !who.path_prefix.empty());
+  if (!problem.empty()) return refuse(problem);
   auto url = build_url(base, path, parameters);
   if (!url) return std::move(url).error();
-  prepared call{.method = method, .path = path, .body = body, .url = *std::move(url), .shared_headers = who.headers};
-  if (options.headers.empty() && body.empty()) return call;
-  call.own_headers.reserve(who.headers.size() + options.headers.size() + 1);
-  for (const auto& field : who.headers) call.own_headers.push_back(field);
-  for (const auto& field : options.headers) call.own_headers.push_back(field);
-  if (!body.empty()) call.own_headers.push_back({"Content-Type", std::string(content_type)});
+  prepared call{.method = method, .path = path, .body = body, .url = *std::move(url)};
+  if (options.headers.empty() && body.empty()) {
+    call.shared_headers = who.all_headers;
+  } else {
+    call.own_headers = merge_headers(who, options.headers, body.empty() ? "" : content_type);
+  }
   return call;
 }
 
@@ -2491,7 +2556,7 @@ template <class Backend, class Limiter> class client_core {
     if (token.empty()) return make_handle({.limit_key = options_.limit_key});
     return make_handle({{{"X-User-Account", token}}, token});
   }
-  static std::string_view limit_key(const handle& who) noexcept { return who.limit_key; }
+  static const identity& identity_of(const handle& who) noexcept { return who; }
 
   result<response> request(const handle& who, std::string_view method, std::string_view path, const query& parameters,
                            std::string_view body, const call_options& options) {
@@ -2502,7 +2567,7 @@ template <class Backend, class Limiter> class client_core {
                                 const query& parameters, const Body& body, const call_options& options) {
     const auto text = dump(body);
     if (text) return request(who, method, path, parameters, *text, options);
-    return leave(method, path, [&]() -> result<response> { return text.error(); });
+    return leave(who, method, path, [&]() -> result<response> { return text.error(); });
   }
   result<http_response> send(const handle& who, std::string_view method, std::string_view path, const query& parameters,
                              std::string_view body, std::string_view content_type, const call_options& options) {
@@ -2518,7 +2583,7 @@ template <class Backend, class Limiter> class client_core {
     std::optional<Value> value;
     auto problem = decode(answer->result, value);
     if (problem.empty()) return *std::move(value);
-    return misfit(method, path, *std::move(answer), std::move(problem)).error();
+    return misfit(who, method, path, *std::move(answer), std::move(problem)).error();
   }
   template <class Value>
   result<Value> get(const handle& who, std::string_view method, std::string_view path, const query& parameters,
@@ -2534,11 +2599,11 @@ template <class Backend, class Limiter> class client_core {
     }
   }
   template <class Value, class Body>
-  result<Value> get_json(const handle& who, std::string_view method, std::string_view path, const Body& body,
-                         const call_options& options) {
+  result<Value> get_json(const handle& who, std::string_view method, std::string_view path, const query& parameters,
+                         const Body& body, const call_options& options) {
     const auto text = dump(body);
-    if (text) return get<Value>(who, method, path, {}, *text, options);
-    return leave(method, path, [&]() -> result<Value> { return text.error(); });
+    if (text) return get<Value>(who, method, path, parameters, *text, options);
+    return leave(who, method, path, [&]() -> result<Value> { return text.error(); });
   }
 
  private:
@@ -2548,11 +2613,13 @@ template <class Backend, class Limiter> class client_core {
   };
 
   // The door by which each error leaves: it says whose it is, in lines, and has no secrets.
-  template <class Fn> auto leave(std::string_view method, std::string_view path, const Fn& outcome_of) const {
+  template <class Fn>
+  auto leave(const handle& who, std::string_view method, std::string_view path, const Fn& outcome_of) const {
     auto outcome = outcome_of();
     if (!outcome) {
       auto& e = outcome.error();
-      e.request = one_line(std::string(method) + ' ' + std::string(relative(path.substr(0, path.find_first_of("?#")))));
+      const auto asked = relative(path.substr(0, path.find_first_of("?#")));
+      e.request = one_line(std::string(method) + ' ' + who.path_prefix + std::string(asked));
       e.type = one_line(std::move(e.type));
       e.message = e.message.empty() ? to_string(e.code) : one_line(std::move(e.message));
       hidden_.scrub(e);
@@ -2563,17 +2630,21 @@ template <class Backend, class Limiter> class client_core {
   template <class Answer>
   result<Answer> ask(const handle& who, std::string_view method, std::string_view path, const query& parameters,
                      std::string_view body, std::string_view content_type, const call_options& options) {
-    return leave(method, path, [&]() -> result<Answer> {
+    return leave(who, method, path, [&]() -> result<Answer> {
       if (!std::same_as<Answer, http_response> && method == "HEAD") {
         return refuse("a HEAD answer has no body to read; use send(\"HEAD\", ...)");
       }
-      const auto call = prepare(who, base_, method, path, parameters, body, content_type, options);
+      std::string whole;  // outlives the call
+      if (!who.path_prefix.empty()) whole.append(who.path_prefix).append(relative(path));
+      const auto call =
+          prepare(who, base_, method, whole.empty() ? path : whole, parameters, body, content_type, options);
       return call ? run<Answer>(who, *call, options) : call.error();
     });
   }
 
-  result<void> misfit(std::string_view method, std::string_view path, kept_response answer, std::string problem) const {
-    return leave(method, path, [&]() -> result<void> {
+  result<void> misfit(const handle& who, std::string_view method, std::string_view path, kept_response answer,
+                      std::string problem) const {
+    return leave(who, method, path, [&]() -> result<void> {
       return error{.code = errc::decode_error,
                    .http_status = answer.http_status,
                    .message = std::move(problem),
@@ -4440,11 +4511,18 @@ result<Value> trigger_action(const basic_client<Backend, Limiter>& connection, s
 }
 
 template <http_backend Backend, rate_limiter Limiter>
+basic_client<Backend, Limiter> upstream(const basic_client<Backend, Limiter>& connection) {
+  auto who = connection.acting_as();
+  who.path_prefix = "proxy/";
+  who.content_type_header = "Nango-Proxy-Content-Type";
+  return connection.as(std::move(who));
+}
+
+template <http_backend Backend, rate_limiter Limiter>
 result<http_response> proxy(const basic_client<Backend, Limiter>& connection, std::string_view method,
                             std::string_view path, const query& parameters, std::string_view body,
                             std::string_view content_type, const call_options& options) {
-  if (path.starts_with('/')) path.remove_prefix(1);
-  return connection.send(method, "proxy/" + std::string(path), parameters, body, content_type, options);
+  return upstream(connection).send(method, path, parameters, body, content_type, options);
 }
 
 #ifdef NANGO_DETAIL_HTTPLIB

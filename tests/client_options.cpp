@@ -549,7 +549,7 @@ TEST_CASE("the user agent is put before the library's own") {
 TEST_CASE("an extra header must not be one of the client's own, in no spelling") {
   const test_client api(test_options(), scripted_backend());
   for (const std::string name : {"Authorization", "X-User-Account", "Host", "Content-Length", "Transfer-Encoding",
-                                 "Connection", "Accept", "User-Agent", "Content-Type"}) {
+                                 "Connection", "User-Agent", "Content-Type"}) {
     CAPTURE(name);
     CHECK(contains(call_refusal(api, {.headers = {{name, "x"}}}), name));
     call_refusal(api, {.headers = {{swap_cases(name), "x"}}});
@@ -560,7 +560,7 @@ TEST_CASE("an extra header must not be one of the client's own, in no spelling")
 TEST_CASE("an identity's headers follow the same rules, X-User-Account aside") {
   scripted_backend backend;
   const test_client api(test_options(), backend);
-  for (const std::string name : {"Authorization", "Host", "Content-Length", "Transfer-Encoding", "Connection", "Accept",
+  for (const std::string name : {"Authorization", "Host", "Content-Length", "Transfer-Encoding", "Connection",
                                  "User-Agent", "Content-Type", "", "X Y", "X:"}) {
     CAPTURE(name);
     call_refusal(api.as({{{name, "x"}}, "key"}), {});
@@ -575,6 +575,103 @@ TEST_CASE("an identity's headers follow the same rules, X-User-Account aside") {
   backend.ok();
   CHECK(api.as({{{"x-user-account", "rolf"}, {"X-Tenant", "t"}}, "key"}).get("x"));
   CHECK(backend.last().header("x-user-account") == "rolf");
+}
+
+TEST_CASE("an Accept takes the place of the client's, in a call and in an identity") {
+  scripted_backend backend;
+  backend.ok().ok().ok().ok();
+  const test_client api(test_options(), backend);
+  CHECK(api.get("x", {}, {.headers = {{"Accept", "text/event-stream, application/json"}}}));
+  CHECK(sent(backend) == fields{{"Accept", "text/event-stream, application/json"},
+                                {"Authorization", authorization},
+                                {"User-Agent", user_agent}});
+  CHECK(api.post("x", 1, {.headers = {{"accept", "x/y"}}}));
+  CHECK(sent(backend) == fields{{"Authorization", authorization},
+                                {"Content-Type", "application/json"},
+                                {"User-Agent", user_agent},
+                                {"accept", "x/y"}});
+  const auto other = api.as({{{"Accept", "x/y"}}, ""});
+  CHECK(other.get("x"));
+  CHECK(sent(backend) == fields{{"Accept", "x/y"}, {"Authorization", authorization}, {"User-Agent", user_agent}});
+  CHECK(api.get("x"));
+  CHECK(backend.last().header("Accept") == "application/json");
+}
+
+TEST_CASE("a header of the handle's identity cannot be given again, in no spelling: it would go out twice") {
+  scripted_backend backend;
+  const test_client api(test_options(), backend);
+  const auto tenant = api.as({{{"X-Tenant", "t"}, {"Accept", "x/y"}}, ""});
+  for (const auto* name : {"X-Tenant", "x-tENANT", "Accept"}) {
+    CHECK(contains(call_refusal(tenant, {.headers = {{"X-Fine", "1"}, {name, "u"}}}), name));
+  }
+  CHECK(backend.calls() == 0);
+  backend.ok();
+  CHECK(api.get("x", {}, {.headers = {{"X-Tenant", "u"}}}));
+}
+
+TEST_CASE("an identity may repeat the content type of a body under another name") {
+  scripted_backend backend;
+  backend.ok().ok().ok().ok();
+  const test_client api(test_options(), backend);
+  const auto other = api.as({.content_type_header = "X-Body-Type"});
+  CHECK(other.send("POST", "x", {}, "a,b", "text/csv"));
+  CHECK(sent(backend) == fields{{"Accept", "application/json"},
+                                {"Authorization", authorization},
+                                {"Content-Type", "text/csv"},
+                                {"User-Agent", user_agent},
+                                {"X-Body-Type", "text/csv"}});
+  CHECK(other.get("x"));
+  CHECK(backend.last().count("X-Body-Type") == 0);
+  CHECK(other.post("x", 1, {.headers = {{"X-Body-Type", "own"}}}));
+  CHECK(backend.last().count("X-Body-Type") == 1);
+  CHECK(backend.last().header("X-Body-Type") == "own");
+  CHECK(api.as({.headers = {{"X-Body-Type", "own"}}, .content_type_header = "X-Body-Type"}).post("x", 1));
+  CHECK(backend.last().count("X-Body-Type") == 1);
+  for (const auto* name : {"Content-Type", "X Y", "host"}) call_refusal(api.as({.content_type_header = name}), {});
+}
+
+TEST_CASE("an identity's path prefix is a path with a slash at its end") {
+  scripted_backend backend;
+  const test_client api(test_options(), backend);
+  for (const auto* prefix : {"proxy", "/", "a//", "../", "proxy/../", "https://evil.example/", "a?b=/", "a\nb/"}) {
+    CAPTURE(prefix);
+    CHECK(contains(call_refusal(api.as({.path_prefix = prefix}), {}), "path_prefix"));
+  }
+  CHECK(backend.calls() == 0);
+  backend.ok().ok();
+  CHECK(api.as({.path_prefix = "a b/c/"}).get("x"));
+  CHECK(backend.last().url == "https://api.example.com/v1/a%20b/c/x");
+  CHECK(api.as({.path_prefix = "/proxy/"}).get("/x"));
+  CHECK(backend.last().url == "https://api.example.com/v1/proxy/x");
+}
+
+TEST_CASE("a handle tells whom it acts as, complete for another one") {
+  scripted_backend backend;
+  backend.ok();
+  const test_client api(test_options(), backend);
+  CHECK(api.acting_as().headers.empty());
+  CHECK(api.user("rolf").acting_as().headers.at(0).value == "rolf");
+  CHECK(api.user("rolf").acting_as().limit_key == "rolf");
+  auto who = api.as({{{"X-Tenant", "t"}}, "key"}).acting_as();
+  CHECK(who.headers.size() == 1);
+  who.path_prefix = "other/";
+  CHECK(api.as(who).get("x"));
+  CHECK(backend.last().header("X-Tenant") == "t");
+  CHECK(backend.last().url == "https://api.example.com/v1/other/x");
+}
+
+TEST_CASE("post, put and patch take a query with all four arguments") {
+  scripted_backend backend;
+  backend.ok(1).ok(2).ok(3);
+  const test_client api(test_options(), backend);
+  CHECK(api.post<int>("x", {{"a", 1}}, {{"q", "1"}}, {}).value() == 1);
+  CHECK(backend.last().url == "https://api.example.com/v1/x?q=1");
+  CHECK(backend.last().body == R"({"a":1})");
+  CHECK(api.put("x", {{"a", 1}}, {{"q", "1"}}, {.headers = {{"X-A", "2"}}}).value() == 2);
+  CHECK(backend.last().method == "PUT");
+  CHECK(backend.last().header("X-A") == "2");
+  CHECK(api.patch("x", 1, {}, {}).value() == 3);
+  CHECK(backend.last().method == "PATCH");
 }
 
 TEST_CASE("an extra header's name must be a token") {
