@@ -1436,6 +1436,20 @@ TEST_CASE_FIXTURE(at_the_start, "the steps of a line are not forgotten before th
   CHECK(told_to_wait(l) == 3ms);
 }
 
+TEST_CASE_FIXTURE(at_the_start, "a key whose callers go step by step is not forgotten before two spans have passed") {
+  strict_limiter l(four);
+  send_and_answer(l, 4);
+  line callers(l);
+  callers.answer_at_once();
+  callers.join(1);
+  check_permits(callers, {{0, 400ms}});
+  strictly_to(400ms + 2 * four.per - 1ms);  // all slots are back and the step is over
+  keep_busy(l, 20'000, "busy");
+  CHECK(l.size() == 2);
+  send_and_answer(l, 2);  // the schedule makes up for one step
+  CHECK_FALSE(has_slot(l));
+}
+
 TEST_CASE_FIXTURE(at_the_start, "what is kept of a busy key does not grow with its calls") {
   limiter l(nango::rate{.requests = 100, .per = 100ms, .linger = 300ms});
   largest_allocation = 0;

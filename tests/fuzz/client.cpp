@@ -58,11 +58,13 @@ struct driven_backend {
     static constexpr std::array codes{errc::connection_failed, errc::tls_failed,         errc::timed_out,
                                       errc::canceled,          errc::response_too_large, errc::malformed_response};
     static constexpr std::array statuses{200, 200, 429, 500, 503, 400, 401, 404, 302, 204};
+    static constexpr std::array odd{"", "\n", "\xC2\x85", "\xE2\x80\xAE", "\xE2\x81\xA6"};  // in no line
     static constexpr std::array waits{"", "0", "1", "30", "Thu, 01 Jan 1970 00:00:07 GMT"};
     auto& in = of->in;
     if (in.one_in(3)) {
-      return nango::error{
-          .code = in.one_of(codes), .message = std::string(in.text()), .may_have_executed = in.one_in(2)};
+      return nango::error{.code = in.one_of(codes),
+                          .message = std::string(in.text()) + in.one_of(odd),
+                          .may_have_executed = in.one_in(2)};
     }
     nango::http_response made{.status = in.one_of(statuses)};
     if (const char* wait = in.one_of(waits); *wait != '\0') made.headers.push_back({"Retry-After", wait});
