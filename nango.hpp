@@ -240,7 +240,7 @@ struct limiter_place {  // of a permit; moving it leaves `shard` empty
 };
 struct handle;
 template <class Backend, class Limiter> class client_core;
-struct decoded;
+struct pages;
 class httplib_pool;
 }  // namespace detail
 
@@ -915,6 +915,21 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   }
   /// @}
 
+  /// GETs a list and hands its elements on, one at a time, as `fn(Value&&)`, which may return false to stop: the rest
+  /// is then not read. How many were handed on. The list is the member call_options::list_member of the answer, or
+  /// dialect::list_member. Memory has the answer's text and the JSON of one element, never that of the whole list.
+  ///
+  /// Succeeds and fails as `get<std::vector<Value>>` does, but of several faults the first in the text counts, and a
+  /// list that is there twice is malformed_response; elements before a fault were handed on. What is no Value ends the
+  /// call with decode_error and its place, such as `result[17]`; Value = `result<T>` hands on that error, without body
+  /// and headers, and goes on. What `fn` throws comes out.
+  template <class Value = json, std::invocable<Value&&> Fn>
+  result<std::size_t> for_each(std::string_view path, Fn&& fn, const query& parameters = {},
+                               const call_options& options = {}) const {
+    return core_->template for_each<Value>(*handle_, path, fn, parameters, options,
+                                           [](json&) { return std::string(); });
+  }
+
   /// Any method but CONNECT and HEAD (which has no body to read: see send), in upper case; with status and headers.
   result<response> request(std::string_view method, std::string_view path, const query& parameters = {},
                            const call_options& options = {}) const {
@@ -936,7 +951,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   }
 
  private:
-  friend struct detail::decoded;
+  friend struct detail::pages;
   basic_client(std::shared_ptr<core> shared, std::shared_ptr<const detail::handle> who)
       : core_(std::move(shared)), handle_(std::move(who)) {}
   static result<basic_client> wrap(result<std::shared_ptr<core>> made) {
@@ -2060,21 +2075,55 @@ inline json parse_json(std::string_view text) {
   return mend_surrogates(copy) ? json::parse(copy, nullptr, false) : value;
 }
 
-// A SAX handler that keeps nothing but why a text is no JSON, without the words of the text.
-struct json_problem {
-  std::string what{};
-  bool null() { return true; }
-  bool boolean(bool) { return true; }
-  bool number_integer(json::number_integer_t) { return true; }
-  bool number_unsigned(json::number_unsigned_t) { return true; }
-  bool number_float(json::number_float_t, const std::string&) { return true; }
-  bool string(std::string&) { return true; }
-  bool binary(json::binary_t&) { return true; }
-  bool start_object(std::size_t) { return true; }
-  bool key(std::string&) { return true; }
-  bool end_object() { return true; }
-  bool start_array(std::size_t) { return true; }
-  bool end_array() { return true; }
+// Reads an answer that has a list, in one pass. It keeps what is around the list as json::parse() would, with the list
+// empty, and builds one element at a time, for `take(list_reader&)` to use up, which returns false to stop.
+class list_reader {
+ public:
+  // Keeps nothing.
+  list_reader() noexcept : skips(true), level_(0) {}
+  // The list is the member of that name; empty: the whole answer.
+  template <class Take>
+  list_reader(std::string_view name, const Take& take) noexcept
+      : name_(name),
+        taker_(&take),
+        take_([](const void* taker, list_reader& reader) { return (*static_cast<const Take*>(taker))(reader); }) {}
+
+  // True if the text, which has no lone surrogates, is JSON to its end.
+  bool read(std::string_view text) {
+    return !is_one_of('\0', text) && json::sax_parse(text.data(), text.data() + text.size(), this);
+  }
+
+  json around{}, element{};
+  std::size_t index = 0;                   // of the element; after the last one, how many there were
+  bool skips = false;                      // the elements to come are neither built nor handed on
+  bool stopped = false, repeated = false;  // `take` said so; the list's name came twice
+  std::string refusal{};                   // why the text is no JSON
+
+  // What json::sax_parse() calls.
+  bool null() { return put(nullptr); }
+  bool boolean(bool value) { return put(value); }
+  bool number_integer(json::number_integer_t value) { return put(value); }
+  bool number_unsigned(json::number_unsigned_t value) { return put(value); }
+  bool number_float(json::number_float_t value, const std::string&) { return put(value); }
+  bool string(const std::string& value) { return put(value); }
+  bool binary(const json::binary_t&) { return false; }
+  bool start_object(std::size_t) { return open(json::value_t::object); }
+  bool start_array(std::size_t) {
+    const bool is_list = name_.empty() ? open_.empty() : is_due_ && open_.size() == 1;
+    if (!open(json::value_t::array)) return false;
+    if (is_list) level_ = open_.size();
+    return true;
+  }
+  bool key(const std::string& name) {
+    if (open_.size() == 1) {
+      is_due_ = !name_.empty() && name == name_;
+      repeated = is_due_ && around.contains(name);
+    }
+    if (!passes_over()) member_ = &(*open_.back())[name];
+    return !repeated;
+  }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
   // "[json.exception...] parse error at line 1, column 4: syntax error while parsing value - REASON; last read: '...'"
   bool parse_error(std::size_t byte, const std::string& last_read, const json::exception& e) {
     std::string_view reason = e.what();
@@ -2083,20 +2132,65 @@ struct json_problem {
     const auto end = reason.find(quoted);
     const auto rest = end != std::string_view::npos ? reason.substr(end + quoted.size()) : std::string_view();
     reason = reason.substr(0, end);
-    what = "byte " + std::to_string(byte) + ": ";
-    what += e.id == 406 ? "a number is out of range" : std::string(reason) + std::string(rest);
+    refusal = "byte " + std::to_string(byte) + ": ";
+    refusal += e.id == 406 ? "a number is out of range" : std::string(reason) + std::string(rest);
     return false;
   }
+
+ private:
+  bool passes_over() const noexcept { return skips && open_.size() >= level_; }
+  json& next() {  // where the next value goes
+    if (open_.size() == level_) return element;
+    if (open_.empty()) return around;
+    return open_.back()->is_array() ? open_.back()->emplace_back() : *member_;
+  }
+  template <class Scalar> bool put(const Scalar& value) {
+    if (!passes_over()) next() = value;
+    return end_value();
+  }
+  bool open(json::value_t kind) {
+    if (open_.size() == most_levels) return false;
+    open_.push_back(passes_over() ? nullptr : &(next() = kind));
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    if (open_.size() + 1 == level_) level_ = no_level;
+    return end_value();
+  }
+  bool end_value() {
+    if (open_.size() != level_) return true;
+    stopped = !skips && !take_(taker_, *this);
+    ++index;
+    return !stopped;
+  }
+
+  static constexpr auto no_level = (std::numeric_limits<std::size_t>::max)();
+  std::string_view name_{};
+  const void* taker_ = nullptr;
+  bool (*take_)(const void*, list_reader&) = nullptr;
+  std::size_t level_ = no_level;  // how many arrays and objects are open where an element begins
+  std::vector<json*> open_{};
+  json* member_ = nullptr;  // of the object that was opened last
+  bool is_due_ = false;     // the name of the list came last
 };
+// Why there is no list of that name; empty: there is one.
+inline std::string problem_of_list(std::string_view name, const json& around) {
+  const json none;
+  const auto member = around.is_object() ? around.find(name) : around.end();
+  const auto* found = name.empty() ? &around : member != around.end() ? &*member : &none;
+  if (found->is_array()) return {};
+  return std::string(name.empty() ? "the answer" : name) + " is not an array, but of type " + found->type_name();
+}
 // Why parse_json() refuses a text; empty: it does not.
 inline std::string problem_of_json(std::string text) {
   if (text.empty()) return "it is empty";
   if (is_too_deep(text)) return "it is nested deeper than " + std::to_string(most_levels) + " levels";
   if (const auto nul = text.find('\0'); nul != std::string::npos) return "byte " + std::to_string(nul + 1) + ": a NUL";
   mend_surrogates(text);
-  json_problem found;
-  json::sax_parse(text, &found);
-  return found.what;
+  list_reader reader;
+  reader.read(text);
+  return reader.refusal;
 }
 inline bool is_web_page(std::string_view body) {
   body.remove_prefix((std::min)(body.find_first_not_of(" \t\r\n"), body.size()));
@@ -2478,15 +2572,29 @@ template <class Integer> bool fits(const json& number) {
          value < std::ldexp(1.0, std::numeric_limits<Integer>::digits);
 }
 // json::get() into `to`; why not, if it fails.
-template <class Value> std::string get_into(std::optional<Value>& to, const json& from) {
+template <class Value> std::string get_into(std::optional<Value>& to, json& from) {
+  if constexpr (std::same_as<Value, json>) return to.emplace(std::move(from)), std::string();
   if constexpr (std::integral<Value> && !std::same_as<Value, bool>) {
     if (!fits<Value>(from)) return "the number does not fit the integer";
   }
   return caught([&] { to.emplace(from.get<Value>()); });
 }
-template <class Value> std::string get_or_say(const json& from, std::optional<Value>& to) {
-  auto failure = get_into(to, from);
-  return failure.empty() ? failure : "the result is not of the type asked for: " + failure;
+// Makes a Value of JSON, which it may use up. Says what does not fit at that place of the answer; empty: all does. CRM
+// resources have one of their own.
+template <class Value> struct decoder {
+  static std::string read(json& from, std::optional<Value>& to, const std::string& place) {
+    auto failure = get_into(to, from);
+    return failure.empty() ? failure : place + " is not of the type asked for: " + failure;
+  }
+};
+// Hands on what `fn` may use up; false: enough.
+template <class Fn, class Value> bool hand_on(Fn& fn, Value&& value) {
+  if constexpr (std::is_void_v<std::invoke_result_t<Fn&, Value&&>>) {
+    std::invoke(fn, std::forward<Value>(value));
+    return true;
+  } else {
+    return static_cast<bool>(std::invoke(fn, std::forward<Value>(value)));
+  }
 }
 
 inline error too_large(int status, std::size_t most) {
@@ -2574,17 +2682,6 @@ template <class Backend, class Limiter> class client_core {
     return ask<http_response>(who, method, path, parameters, body, content_type, options);
   }
 
-  // The result of a call as a Value. `decode(json&, std::optional<Value>&)` says what does not fit; empty: all does.
-  template <class Value, class Decode>
-  result<Value> get(const handle& who, std::string_view method, std::string_view path, const query& parameters,
-                    std::string_view body, const call_options& options, const Decode& decode) {
-    auto answer = ask<kept_response>(who, method, path, parameters, body, "application/json", options);
-    if (!answer) return std::move(answer).error();
-    std::optional<Value> value;
-    auto problem = decode(answer->result, value);
-    if (problem.empty()) return *std::move(value);
-    return misfit(who, method, path, *std::move(answer), std::move(problem)).error();
-  }
   template <class Value>
   result<Value> get(const handle& who, std::string_view method, std::string_view path, const query& parameters,
                     std::string_view body, const call_options& options) {
@@ -2595,7 +2692,12 @@ template <class Backend, class Limiter> class client_core {
       auto answer = request(who, method, path, parameters, body, options);
       return answer ? result<json>(std::move(answer->result)) : std::move(answer).error();
     } else {
-      return get<Value>(who, method, path, parameters, body, options, get_or_say<Value>);
+      auto answer = ask<kept_response>(who, method, path, parameters, body, "application/json", options);
+      if (!answer) return std::move(answer).error();
+      std::optional<Value> value;
+      auto problem = decoder<Value>::read(answer->result, value, "result");
+      if (problem.empty()) return *std::move(value);
+      return misfit(who, method, path, *std::move(answer), std::move(problem)).error();
     }
   }
   template <class Value, class Body>
@@ -2606,11 +2708,54 @@ template <class Backend, class Limiter> class client_core {
     return leave(who, method, path, [&]() -> result<Value> { return text.error(); });
   }
 
+  // GETs a list and hands its elements on. `finish(json&)` then says what is wrong around the list.
+  template <class Value, class Fn, class Finish>
+  result<std::size_t> for_each(const handle& who, std::string_view path, Fn& fn, const query& parameters,
+                               const call_options& options, const Finish& finish) {
+    auto list = ask<list_response>(who, "GET", path, parameters, {}, {}, options);
+    if (!list) return std::move(list).error();
+    std::string problem;
+    const auto take = [&](list_reader& reader) { return take_element<Value>(who, path, *list, fn, reader, problem); };
+    list_reader reader(list->name, take);
+    const bool whole = reader.read(list->text);
+    if (problem.empty() && reader.stopped) return reader.index;
+    if (problem.empty()) {
+      const auto meaning = leave(who, "GET", path, [&] { return judge(*list, reader, whole); });
+      if (!meaning) return meaning.error();
+      problem = problem_of_list(list->name, reader.around);
+      if (problem.empty()) problem = finish(reader.around);
+    }
+    if (problem.empty()) return reader.index;
+    return misfit(who, "GET", path, *std::move(list), std::move(problem)).error();
+  }
+
  private:
   // With the body, for the error of a result that is not of the type asked for.
   struct kept_response : response {
     std::string body{};
   };
+  // A list that is to be read.
+  struct list_response : kept_response {
+    std::string_view name{};
+    std::string text{};
+  };
+
+  // False: enough, or the element is no Value, with the problem.
+  template <class Value, class Fn>
+  bool take_element(const handle& who, std::string_view path, const list_response& list, Fn& fn, list_reader& reader,
+                    std::string& problem) const {
+    using decoded = typename std::conditional_t<is_result<Value>, Value, result<Value>>::value_type;
+    std::optional<decoded> value;
+    problem = decoder<decoded>::read(reader.element, value,
+                                     std::string(list.name) + '[' + std::to_string(reader.index) + ']');
+    if constexpr (!is_result<Value>)
+      return problem.empty() && hand_on(fn, *std::move(value));
+    else {
+      if (problem.empty()) return hand_on(fn, Value(*std::move(value)));
+      kept_response about{{{}, list.http_status, {}, list.attempts}};  // one bad record does not carry all that came
+      return hand_on(fn, Value(misfit(who, "GET", path, std::move(about), std::exchange(problem, {})).error()));
+    }
+  }
 
   // The door by which each error leaves: it says whose it is, in lines, and has no secrets.
   template <class Fn>
@@ -2765,7 +2910,7 @@ template <class Backend, class Limiter> class client_core {
       name_limit(sent.error(), options, of_attempt);
       return std::move(sent).error();
     }
-    auto outcome = read<Answer>(*sent, upstream);
+    auto outcome = read<Answer>(*sent, upstream, options);
     if (outcome) {
       if constexpr (!std::same_as<Answer, http_response>) outcome->attempts = at.seen.number;
       return outcome;
@@ -2796,7 +2941,8 @@ template <class Backend, class Limiter> class client_core {
   }
 
   // What an answer means: to request() by its dialect; to send() it is what it is, but for a 429.
-  template <class Answer> result<Answer> read(http_response& answer, bool upstream) const {
+  template <class Answer>
+  result<Answer> read(http_response& answer, bool upstream, [[maybe_unused]] const call_options& options) const {
     if (answer.body.size() > options_.max_response_bytes) {
       auto e = too_large(answer.status, options_.max_response_bytes);
       keep_answer(e, answer);
@@ -2809,6 +2955,8 @@ template <class Backend, class Limiter> class client_core {
       auto meaning = interpret(answer);
       if (!meaning) return std::move(meaning).error();
       return kept_response{*std::move(meaning), std::move(body)};
+    } else if constexpr (std::same_as<Answer, list_response>) {
+      return open_list(answer, options);
     } else {
       if (answer.status != 429 || upstream) return std::move(answer);
       auto copy = answer;
@@ -2816,6 +2964,36 @@ template <class Backend, class Limiter> class client_core {
       const bool is_limit = !meaning && meaning.error().code == errc::rate_limited;
       return is_limit ? std::move(meaning).error() : parse_envelope(std::move(answer)).error();
     }
+  }
+
+  // An answer whose list may be handed on: what stands before the first element is sound, or else all around the list.
+  result<list_response> open_list(http_response& answer, const call_options& options) const {
+    const auto name = options.list_member ? std::string_view(*options.list_member) : options_.dialect.list_member;
+    list_response list{
+        {{{}, answer.status, std::move(answer.headers)}, first_bytes(answer.body)}, name, std::move(answer.body)};
+    mend_surrogates(list.text);
+    const auto take = [&](list_reader& reader) {
+      reader.skips = true;
+      return !judge(list, reader, true);
+    };
+    list_reader reader(list.name, take);
+    const bool whole = is_success(list.http_status) && reader.read(list.text);
+    if (reader.stopped) return list;
+    auto meaning = judge(list, reader, whole);
+    return meaning ? result<list_response>(std::move(list)) : std::move(meaning).error();
+  }
+  // What an answer means by what is around its list, or by its text where that is not to be read as one.
+  result<response> judge(const list_response& list, const list_reader& reader, bool whole) const {
+    http_response shown{list.http_status, list.headers, whole ? reader.around.dump() : list.text};
+    auto meaning = interpret(shown);
+    if (reader.repeated) meaning = error{.code = errc::malformed_response, .message = "the answer has its list twice"};
+    if (meaning && !whole) meaning = error{.code = errc::decode_error, .message = problem_of_list(list.name, {})};
+    if (meaning) return meaning;
+    meaning.error().http_status = list.http_status;
+    meaning.error().attempts = list.attempts;
+    meaning.error().body = list.body;
+    meaning.error().headers = list.headers;
+    return meaning;
   }
 
   // By the dialect. What a parse function of a program's own leaves out of the error of an error answer is added.
@@ -4061,22 +4239,21 @@ inline result<query> query_of(const crm::contact_query& which) {
   return parameters;
 }
 
-// GETs a result by a function for its type: for the sections that the client does not know.
-struct decoded {
-  template <class Value, class Client, class Decode>
-  static result<Value> get(const Client& client, std::string_view path, const query& parameters,
-                           const call_options& options, const Decode& decode) {
-    return client.core_->template get<Value>(*client.handle_, "GET", path, parameters, {}, options, decode);
+template <crm::record Record> struct decoder<Record> {
+  static std::string read(json& from, std::optional<Record>& to, std::string place) {
+    record_reader reader(std::move(place));
+    reader.read(from, to.emplace());
+    return reader.problem();
   }
 };
-template <class Value, class Client>
-result<Value> fetch_records(const Client& user, const std::string& path, const query& which,
-                            const call_options& options) {
-  return decoded::get<Value>(user, path, which, options, [](json& from, std::optional<Value>& value) {
-    record_reader reader("result");
-    reader.read(from, value.emplace());
-    return reader.problem();
-  });
+template <crm::record Record, class Client>
+result<std::vector<Record>> list_records(const Client& user, const char* path, const query& which,
+                                         const call_options& options) {
+  std::vector<Record> all;
+  const auto take = [&](Record&& one) { all.push_back(std::move(one)); };
+  auto count = user.template for_each<Record>(path, take, which, options);
+  if (!count) return std::move(count).error();
+  return all;
 }
 
 // --- Hosted API -----------------------------------------------------------------------------------------------------
@@ -4171,22 +4348,22 @@ inline result<query> query_of(std::string_view model, const hosted::record_query
   return parameters;
 }
 
-// One answer of GET records.
-struct record_page {
-  json records{};
-  std::string next{};  // empty: it is the last
-};
-inline std::string read_page(json& page, std::optional<record_page>& to) {
-  const auto records = page.is_object() ? page.find("records") : page.end();
-  if (records == page.end() || !records->is_array()) return "the page of records has no array \"records\"";
-  const auto next = page.find("next_cursor");
-  if (next != page.end() && !next->is_string() && !next->is_null()) {
-    return "the page of records has a \"next_cursor\" that is no text";
-  }
-  to.emplace().next = next != page.end() && next->is_string() ? next->get<std::string>() : std::string();
-  to->records = std::move(*records);
+// The cursor after a page, out of what is around its records; what is wrong with it.
+inline std::string read_next(const json& page, std::string& next) {
+  const auto found = page.find("next_cursor");
+  if (found == page.end() || found->is_null()) return {};
+  if (!found->is_string()) return "the page of records has a \"next_cursor\" that is no text";
+  next = found->get<std::string>();
   return {};
 }
+// Lists with what is around them.
+struct pages {
+  template <class Client, class Fn, class Finish>
+  static result<std::size_t> for_each(const Client& client, std::string_view path, Fn& fn, const query& parameters,
+                                      const call_options& options, const Finish& finish) {
+    return client.core_->template for_each<json>(*client.handle_, path, fn, parameters, options, finish);
+  }
+};
 
 // Tells a cursor that comes again, remembering one at a time (Brent): at the latest when a circle was gone through for
 // the third time.
@@ -4206,16 +4383,6 @@ class cursor_watch {
   std::string mark_{};
   std::size_t span_ = 1, steps_ = 0;
 };
-
-// Hands on a record; false: enough.
-template <class Fn> bool hand_on(Fn& fn, json& record) {
-  if constexpr (std::is_void_v<std::invoke_result_t<Fn&, json&&>>) {
-    std::invoke(fn, std::move(record));
-    return true;
-  } else {
-    return static_cast<bool>(std::invoke(fn, std::move(record)));
-  }
-}
 
 }  // namespace detail
 
@@ -4375,35 +4542,33 @@ result<std::vector<contact>> list_contacts(const basic_client<Backend, Limiter>&
                                            const call_options& options) {
   const auto parameters = detail::query_of(which);
   if (!parameters) return parameters.error();
-  return detail::fetch_records<std::vector<contact>>(user, "crm/contacts", *parameters, options);
+  return detail::list_records<contact>(user, "crm/contacts", *parameters, options);
 }
 template <http_backend Backend, rate_limiter Limiter>
 result<contact> get_contact(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
                             const call_options& options) {
-  return detail::fetch_records<contact>(user, path("crm", "contacts", id), detail::crm_query({}, include_raw), options);
+  return user.template get<contact>(path("crm", "contacts", id), detail::crm_query({}, include_raw), options);
 }
 template <http_backend Backend, rate_limiter Limiter>
 result<std::vector<account>> list_accounts(const basic_client<Backend, Limiter>& user, const account_query& which,
                                            const call_options& options) {
-  return detail::fetch_records<std::vector<account>>(user, "crm/accounts",
-                                                     detail::crm_query(which.name, which.include_raw), options);
+  return detail::list_records<account>(user, "crm/accounts", detail::crm_query(which.name, which.include_raw), options);
 }
 template <http_backend Backend, rate_limiter Limiter>
 result<account> get_account(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
                             const call_options& options) {
-  return detail::fetch_records<account>(user, path("crm", "accounts", id), detail::crm_query({}, include_raw), options);
+  return user.template get<account>(path("crm", "accounts", id), detail::crm_query({}, include_raw), options);
 }
 template <http_backend Backend, rate_limiter Limiter>
 result<std::vector<opportunity>> list_opportunities(const basic_client<Backend, Limiter>& user,
                                                     const opportunity_query& which, const call_options& options) {
-  return detail::fetch_records<std::vector<opportunity>>(user, "crm/opportunities",
-                                                         detail::crm_query(which.name, which.include_raw), options);
+  return detail::list_records<opportunity>(user, "crm/opportunities", detail::crm_query(which.name, which.include_raw),
+                                           options);
 }
 template <http_backend Backend, rate_limiter Limiter>
 result<opportunity> get_opportunity(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
                                     const call_options& options) {
-  return detail::fetch_records<opportunity>(user, path("crm", "opportunities", id), detail::crm_query({}, include_raw),
-                                            options);
+  return user.template get<opportunity>(path("crm", "opportunities", id), detail::crm_query({}, include_raw), options);
 }
 
 template <record Value> void to_json(json& to, const Value& value) { to = detail::write_record(value); }
@@ -4480,27 +4645,35 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
   };
   const auto parameters = detail::query_of(model, which);
   if (!parameters) return failed(parameters.error());
-  for (detail::cursor_watch watch;;) {
+  auto of_page = options;
+  of_page.list_member = "records";
+  bool more = true;
+  const auto take = [&](json&& record) {  // after the last record the page is read on, for its cursor
+    if (!more) return false;
+    more = detail::hand_on(fn, std::move(record));
+    ++so_far.count;
+    return true;
+  };
+  for (detail::cursor_watch watch; more;) {
     auto asked = *parameters;
     if (!so_far.cursor.empty()) asked.emplace_back("cursor", so_far.cursor);
-    auto page = detail::decoded::get<detail::record_page>(connection, "records", asked, options, detail::read_page);
-    if (!page) return failed(std::move(page).error());
-    bool more = true;
-    for (auto& record : page->records) {
-      if (!more) return so_far;
-      more = detail::hand_on(fn, record);
-      ++so_far.count;
-    }
-    so_far.done = page->next.empty();
-    if (so_far.done) return so_far;
-    if (watch.comes_again(page->next)) {
+    std::string next;
+    bool whole = false;
+    const auto page = detail::pages::for_each(connection, "records", take, asked, of_page, [&](const json& around) {
+      whole = true;
+      return detail::read_next(around, next);
+    });
+    if (!page) return failed(page.error());
+    so_far.done = whole && next.empty();
+    if (so_far.done || !whole) return so_far;
+    if (watch.comes_again(next)) {
       return failed({.code = errc::malformed_response,
                      .message = "a cursor came again: the pages have no end",
                      .request = "GET records"});
     }
-    so_far.cursor = std::move(page->next);
-    if (!more) return so_far;
+    so_far.cursor = std::move(next);
   }
+  return so_far;
 }
 
 template <class Value, http_backend Backend, rate_limiter Limiter>
