@@ -62,9 +62,11 @@ struct driven_backend {
     static constexpr std::array waits{"", "0", "1", "30", "Thu, 01 Jan 1970 00:00:07 GMT"};
     auto& in = of->in;
     if (in.one_in(3)) {
-      return nango::error{.code = in.one_of(codes),
-                          .message = std::string(in.text()) + in.one_of(odd),
-                          .may_have_executed = in.one_in(2)};
+      std::string message(in.one_of(odd));
+      const auto code = in.one_of(codes);
+      const bool may_have_executed = in.one_in(2);
+      message += in.text();
+      return nango::error{.code = code, .message = std::move(message), .may_have_executed = may_have_executed};
     }
     nango::http_response made{.status = in.one_of(statuses)};
     if (const char* wait = in.one_of(waits); *wait != '\0') made.headers.push_back({"Retry-After", wait});
