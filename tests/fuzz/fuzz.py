@@ -26,7 +26,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = ROOT / 'build' / 'fuzz'
 CXX = os.environ.get('CXX', 'clang++-16')
-UPSTREAM = os.environ.get('NANGO_UPSTREAM_HTTPLIB', '').split(':')[-1]
+UPSTREAM = os.environ.get('NANGO_UPSTREAM_HTTPLIB', '').split(':')[-1]  # the newest of several.split(':')[-1]
 
 # The tests whose texts are seeds, and the bytes that choose what else there is to choose.
 TARGETS = {
@@ -41,10 +41,11 @@ TARGETS = {
     'webhook': (['hosted_webhook.cpp'], [b'\0\0', b'\1\3key\x1f', b'\4\0key\x1fbody\x1f']),
     'client': (['client_retries.cpp', 'client_secrets.cpp', 'client_limiter.cpp'], [b'', b'\7\xd0\0\2\0\x0a\1\0']),
     'limiter': (['rate_limiter.cpp'], [b'', b'\1\x64\1\0\x10']),
-    'backend': (['faults.cpp', 'httplib_backend.cpp', 'faults_memory.cpp', 'support/faults.hpp', 'support/phases.hpp'],
-                [b'\0\0\0\0', b'\7\0\0\1', b'\0\2\0\1']),
+    'backend': (['faults.cpp', 'httplib_answers.cpp', 'httplib_backend.cpp', 'support/faults.hpp', 'support/phases.hpp'],
+                [b'\0\0\0\0\0', b'\7\0\0\1\0', b'\0\2\0\1\3']),
 }
-ON_HTTPLIB = {'webhook', 'backend'}
+ON_HTTPLIB = {'webhook', 'backend', 'headers'}
+WITH_SERVER = {'backend', 'headers'}
 
 
 def texts_of(path):
@@ -113,7 +114,7 @@ def play(run, seconds):
     command = [str(folder / 'fuzzer'), str(corpus), str(seeds), f'-max_total_time={seconds}', '-timeout=20',
                '-rss_limit_mb=4096', '-max_len=4096', '-print_final_stats=1', f'-dict={BUILD / "words"}',
                f'-artifact_prefix={folder}/']
-    if name == 'backend':
+    if name in WITH_SERVER:
         command.append('-detect_leaks=0')  # its server's threads hold what they hold while it looks; soak measures
     done = subprocess.run(command, capture_output=True, text=True, errors='replace')
     figure = {key: int(value) for key, value in re.findall(r'stat::(\w+):\s+(\d+)', done.stderr)}
@@ -146,7 +147,7 @@ def main():
     if options.input:
         return subprocess.run([str(build(runs[0]) / 'fuzzer'), options.input]).returncode
     if UPSTREAM:
-        runs += [(name, True) for name, _ in runs if name == 'backend']
+        runs += [(name, True) for name, _ in runs if name in WITH_SERVER]
     else:
         print('skipped: the default backend on upstream\'s httplib.h (NANGO_UPSTREAM_HTTPLIB is not set)')
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:

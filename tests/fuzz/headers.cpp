@@ -1,6 +1,11 @@
-// Client: what becomes of headers, tokens, keys and user agents. Either nothing is sent, or each is on the wire as it
-// was, and the client's own are what they have to be.
+// Client and default backend: what becomes of headers, tokens, keys and user agents. Either nothing is sent, or each is
+// on the wire as it was, byte for byte, and the client's own are what they have to be.
 // Bytes: which of the texts that follow are used; key, token, user agent, content type, body; names and values.
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+
+#include "fault_server.hpp"
 #include "fuzz.hpp"
 #include "scripted_backend.hpp"
 
@@ -45,6 +50,65 @@ void check_fields(const nango::headers& sent) {
   }
 }
 
+// A server that keeps the request that came last, and a backend with a connection to it.
+class wire {
+ public:
+  std::string base_url() const { return server_.base_url(); }
+  std::string request_of(const nango::http_request& sent) {
+    auto with_deadline = sent;
+    with_deadline.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    const auto got = backend_.send(with_deadline);
+    check(got.has_value(), "a sound request is answered");
+    const std::lock_guard lock(mutex_);
+    return std::exchange(last_, {});
+  }
+
+ private:
+  std::mutex mutex_{};
+  std::string last_{};
+  nango_test::fault_server server_{{.tls = false,
+                                    .afterwards =
+                                        [this](std::string_view request) {
+                                          const std::lock_guard lock(mutex_);
+                                          last_ = request;
+                                          return nango_test::act{.bytes = nango_test::sound_answer("1")};
+                                        },
+                                    .remembers = false}};
+  nango::httplib_backend backend_{
+      nango::client_options{.api_key = "key", .base_url = base_url(), .allow_plaintext_loopback = true}};
+};
+
+// What the backend makes of the request: its line, the Host, the headers as they are, and what framing needs.
+void check_wire(wire& to, const nango::headers& fields, const std::string& body) {
+  for (const auto& [name, value] : fields) {
+    if (nango_fuzz::contains(name + value, "Content-Length: ")) return;  // the server would believe it
+  }
+  const auto base = to.base_url();
+  const auto got =
+      to.request_of({.method = "POST", .url = base + "x", .headers = fields, .body = body, .max_response_bytes = 1000});
+  const auto host = base.substr(7, base.find("/v1/") - 7);
+  const auto end = got.find("\r\n\r\n");
+  check(end != std::string::npos && got.substr(end + 4) == body, "the body is on the wire as it is");
+  const auto head = got.substr(0, end + 2);
+  check(head.starts_with("POST /v1/x HTTP/1.1\r\n"), "the request has its line");
+  std::string sent;
+  for (const auto& [name, value] : fields) sent += name + ": " + value + "\r\n";
+  check(nango_fuzz::contains(head, sent), "headers are on the wire as they are, in their order");
+  auto rest = head.substr(head.find("\r\n") + 2);
+  rest.erase(rest.find(sent), sent.size());
+  std::vector<std::string> lines;
+  while (!rest.empty()) {
+    lines.push_back(rest.substr(0, rest.find("\r\n")));
+    rest.erase(0, lines.back().size() + 2);
+  }
+  bool has_encoding = false;
+  for (const auto& [name, value] : fields) has_encoding |= count({{name, value}}, "Accept-Encoding") == 1;
+  check(std::find(lines.begin(), lines.end(), "Host: " + host) != lines.end(), "the host is named");
+  check(std::find(lines.begin(), lines.end(), "Content-Length: " + std::to_string(body.size())) != lines.end(),
+        "the body's length is told");
+  check(lines.size() == (has_encoding ? 2 : 3), "nothing else is sent but an Accept-Encoding");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -59,10 +123,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto name = in.text(), value = in.text();
     extra.push_back({std::string(name), std::string(value)});
   }
+  static wire to;
   nango_test::scripted_backend backend;
   backend.ok();
-  const auto made =
-      client::create({.api_key = key, .base_url = "https://api.example.com/", .user_agent = agent}, backend);
+  const auto made = client::create(
+      {.api_key = key, .base_url = to.base_url(), .user_agent = agent, .allow_plaintext_loopback = true}, backend);
   if (!made) return check(made.error().code == nango::errc::invalid_argument, "bad options are refused"), 0;
   auto api = as_user ? made->user(token) : *made;
   if (by_identity) api = made->as({.headers = extra});
@@ -83,5 +148,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto is_there = [&](const nango::header& field) { return field.name == name && field.value == value; };
     check(std::any_of(sent.headers.begin(), sent.headers.end(), is_there), "each extra header is sent");
   }
+  check_wire(to, sent.headers, sent.body);
   return 0;
 }
