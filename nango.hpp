@@ -3692,8 +3692,10 @@ class exchange final : public codec_stream {
   bool send(std::string_view rest) {
     while (!rest.empty() && !is_early_) {
       const auto done = on_.write_now(rest);
-      rest.remove_prefix(static_cast<std::size_t>((std::max)(done, std::ptrdiff_t{0})));
-      if (done > 0) continue;
+      if (done > 0) {
+        rest.remove_prefix(static_cast<std::size_t>(done));
+        continue;
+      }
       bool goes_on = done == 0 && (on_.has_input() || (on_.wait_to_write() && on_.fill(false)));
       if (goes_on && on_.has_input()) goes_on = read_head();
       is_early_ = is_final_ || !goes_on;
