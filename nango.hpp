@@ -2788,11 +2788,11 @@ template <class Backend, class Limiter> class client_core {
   }
 
   result<void> misfit(const handle& who, std::string_view method, std::string_view path, kept_response answer,
-                      std::string problem) const {
+                      const std::string& problem) const {
     return leave(who, method, path, [&]() -> result<void> {
       return error{.code = errc::decode_error,
                    .http_status = answer.http_status,
-                   .message = std::move(problem),
+                   .message = problem,
                    .attempts = answer.attempts,
                    .body = std::move(answer.body),
                    .headers = std::move(answer.headers)};
@@ -4332,7 +4332,7 @@ inline std::optional<milliseconds> rest_of_window(std::string_view path, const h
   if (left == nullptr || *left != "0" || field == nullptr || path.starts_with("proxy/")) return std::nullopt;
   const auto reset = parse_number(*field);
   if (!reset) return std::nullopt;
-  constexpr std::int64_t most = 365 * 24 * 60 * 60;
+  constexpr std::int64_t most = std::int64_t{365} * 24 * 60 * 60;
   const auto now = time_of(answer).time_since_epoch().count();
   const auto seconds = static_cast<std::int64_t>((std::min)(*reset, std::uint64_t{1} << 62)) - now;
   if (seconds < 0) return std::nullopt;
