@@ -3665,6 +3665,7 @@ class exchange final : public codec_stream {
 
  private:
   static constexpr std::string_view head_for_httplib = "HTTP/1.1 200\r\n\r\n";
+  static constexpr const char* bad_encoding = "the answer's Content-Encoding is unknown or not sound";
   static constexpr std::size_t with_head = std::size_t{16} << 10;  // so much of a body goes out with the head
 
   ssize_t write(const char*, std::size_t size) override {
@@ -3764,6 +3765,7 @@ class exchange final : public codec_stream {
     if (is_ambiguous_ || (is_chunked_ && (length_ || head_.is_http_1_0))) {
       return on_.refuse("the answer's length is not clear");
     }
+    if (is_undecodable_ && !is_complete_ && is_success(head_.status)) return on_.refuse(bad_encoding);
     if (length_ && *length_ > room()) return refuse_size();
     if (length_) body_.reserve(static_cast<std::size_t>((std::min)(*length_, std::uint64_t{64} << 20)));  // it may lie
     left_ = is_chunked_ ? 0 : length_.value_or((std::numeric_limits<std::uint64_t>::max)());
@@ -3827,7 +3829,7 @@ class exchange final : public codec_stream {
     std::string plain;
     const auto problem = is_undecodable_ ? errc::malformed_response : gunzip(body_, plain, request_.max_response_bytes);
     if (problem == errc::response_too_large) return refuse_size();
-    if (problem != errc{}) return !is_success(head_.status) || on_.refuse("the answer's Content-Encoding is not sound");
+    if (problem != errc{}) return !is_success(head_.status) || on_.refuse(bad_encoding);
     body_ = std::move(plain);
     std::erase_if(head_.fields, [](const header& field) {  // they are not of what is handed on
       return equal_names(field.name, "Content-Encoding") || equal_names(field.name, "Content-Length");
