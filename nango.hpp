@@ -240,7 +240,7 @@ struct limiter_place {  // of a permit; moving it leaves `shard` empty
 };
 struct handle;
 template <class Backend, class Limiter> class client_core;
-struct pages;
+struct insides;
 class httplib_pool;
 }  // namespace detail
 
@@ -951,7 +951,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   }
 
  private:
-  friend struct detail::pages;
+  friend struct detail::insides;
   basic_client(std::shared_ptr<core> shared, std::shared_ptr<const detail::handle> who)
       : core_(std::move(shared)), handle_(std::move(who)) {}
   static result<basic_client> wrap(result<std::shared_ptr<core>> made) {
@@ -1229,11 +1229,23 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
                                 const record_query& which = {}, const call_options& options = {});
 
 /// Runs an action (POST action/trigger), which may take minutes: give `options` a timeout. It is never sent twice
-/// unless it certainly did not run. With the header X-Async in `options` the answer is its id and where its state is
-/// told.
+/// unless it certainly did not run. What a failed action says of itself is `payload` in error::body.
 template <class Value = json, http_backend Backend, rate_limiter Limiter>
 result<Value> trigger_action(const basic_client<Backend, Limiter>& connection, std::string_view name, const json& input,
                              const call_options& options = {});
+
+/// Has an action run in the background (X-Async): its id, for wait_for_action. Never sent twice, as trigger_action.
+template <http_backend Backend, rate_limiter Limiter>
+result<std::string> trigger_action_async(const basic_client<Backend, Limiter>& connection, std::string_view name,
+                                         const json& input, const call_options& options = {});
+
+/// Asks for the outcome of such an action (GET action/<id>) until there is one, with pauses from 100 ms to 5 s: its
+/// result, or the error that it ended with (script_http_error, action_script_runtime_error, script_internal_error,
+/// action_script_failure in error::type). A 404, a lost connection, a 5xx of a gateway and a 429 are no outcome. At the
+/// deadline timed_out, also for an id that never was. `options.timeout` is for all of it; `options.retry` is not used.
+template <class Value = json, http_backend Backend, rate_limiter Limiter>
+result<Value> wait_for_action(const basic_client<Backend, Limiter>& connection, std::string_view id,
+                              const call_options& options = {});
 
 /// A handle for the connected API itself, through the proxy: `upstream(connection).get("user/repos")`. Paths are that
 /// API's: relative to the base URL that the integration has, empty or with a slash at the end as it wants them; of a
@@ -2664,6 +2676,7 @@ template <class Backend, class Limiter> class client_core {
     if (token.empty()) return make_handle({.limit_key = options_.limit_key});
     return make_handle({{{"X-User-Account", token}}, token});
   }
+  milliseconds timeout_of(const call_options& options) const { return options.timeout.value_or(options_.timeout); }
   static const identity& identity_of(const handle& who) noexcept { return who; }
 
   result<response> request(const handle& who, std::string_view method, std::string_view path, const query& parameters,
@@ -2809,7 +2822,7 @@ template <class Backend, class Limiter> class client_core {
   // The loop of a call. `so_far` sums up the attempts before the one at hand.
   template <class Answer> result<Answer> run(const handle& who, const prepared& call, const call_options& options) {
     auto next = clock::now();  // when the next attempt may go
-    const auto deadline = after(next, options.timeout.value_or(options_.timeout));
+    const auto deadline = after(next, timeout_of(options));
     std::optional<error> so_far;  // none yet: a success then makes and destroys none
     for (int number = 1;; ++number) {
       one_attempt at{.seen = {.method = call.method, .path = call.path, .number = number, .limit_key = who.limit_key}};
@@ -2844,7 +2857,7 @@ template <class Backend, class Limiter> class client_core {
     e.message += of_attempt        ? " (client_options::attempt_"
                  : options.timeout ? " (call_options::"
                                    : " (client_options::";
-    const auto length = of_attempt ? options_.attempt_timeout : options.timeout.value_or(options_.timeout);
+    const auto length = of_attempt ? options_.attempt_timeout : timeout_of(options);
     e.message += "timeout, " + std::to_string(length.count()) + " ms)";
   }
   // The deadline passed in backoff: a wait took longer than planned.
@@ -4352,6 +4365,31 @@ inline result<query> query_of(std::string_view model, const hosted::record_query
   return parameters;
 }
 
+// True if this answer says nothing of how an action ended.
+inline bool is_still_open(const error& e) {
+  const auto mentions = [&](const char* text) { return e.body.find(text) != std::string::npos; };
+  // It may still run, or the service could not look; else the action is beyond help.
+  if (e.type == "action_script_failure") return mentions("is in progress") || mentions("\"retryKey\"");
+  const bool is_outcome = e.type.starts_with("script_") || e.type == "action_script_runtime_error";
+  return e.http_status == 404 || (!is_outcome && is_worth_another(e));
+}
+// The end of the wait for an action, after the last answer.
+inline error gave_up(error last, errc why) {
+  last.code = why;
+  last.message = "the action had not ended, or never was; the last answer: " + last.message;
+  return last;
+}
+
+struct action_id : std::string {};
+template <> struct decoder<action_id> {
+  static std::string read(json& from, std::optional<action_id>& to, const std::string& place) {
+    auto* id = find_text(from, "id");
+    if (id == nullptr || id->empty()) return place + " has no id of an action";
+    to.emplace(std::move(*id));
+    return {};
+  }
+};
+
 // The cursor after a page, out of what is around its records; what is wrong with it.
 inline std::string read_next(const json& page, std::string& next) {
   const auto found = page.find("next_cursor");
@@ -4360,12 +4398,15 @@ inline std::string read_next(const json& page, std::string& next) {
   next = found->get<std::string>();
   return {};
 }
-// Lists with what is around them.
-struct pages {
+// What this section needs of a client beside its public members.
+struct insides {
   template <class Client, class Fn, class Finish>
   static result<std::size_t> for_each(const Client& client, std::string_view path, Fn& fn, const query& parameters,
                                       const call_options& options, const Finish& finish) {
     return client.core_->template for_each<json>(*client.handle_, path, fn, parameters, options, finish);
+  }
+  template <class Client> static milliseconds timeout_of(const Client& client, const call_options& options) {
+    return client.core_->timeout_of(options);
   }
 };
 
@@ -4663,7 +4704,7 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
     if (!so_far.cursor.empty()) asked.emplace_back("cursor", so_far.cursor);
     std::string next;
     bool whole = false;
-    const auto page = detail::pages::for_each(connection, "records", take, asked, of_page, [&](const json& around) {
+    const auto page = detail::insides::for_each(connection, "records", take, asked, of_page, [&](const json& around) {
       whole = true;
       return detail::read_next(around, next);
     });
@@ -4685,6 +4726,35 @@ result<Value> trigger_action(const basic_client<Backend, Limiter>& connection, s
                              const call_options& options) {
   return connection.template post<Value>("action/trigger", json{{"action_name", std::string(name)}, {"input", input}},
                                          options);
+}
+
+template <http_backend Backend, rate_limiter Limiter>
+result<std::string> trigger_action_async(const basic_client<Backend, Limiter>& connection, std::string_view name,
+                                         const json& input, const call_options& options) {
+  auto asked = options;
+  asked.headers.push_back({"X-Async", "true"});
+  return trigger_action<detail::action_id>(connection, name, input, asked).transform([](std::string id) { return id; });
+}
+
+template <class Value, http_backend Backend, rate_limiter Limiter>
+result<Value> wait_for_action(const basic_client<Backend, Limiter>& connection, std::string_view id,
+                              const call_options& options) {
+  using clock = typename Limiter::clock;
+  const auto deadline = detail::after(clock::now(), detail::insides::timeout_of(connection, options));
+  auto asked = options;
+  asked.retry = retry_policy{.max_attempts = 1};
+  int attempts = 0;
+  for (std::chrono::milliseconds pause{100};; pause = (std::min)(pause * 2, std::chrono::milliseconds(5'000))) {
+    auto outcome = connection.template get<Value>(path("action", id), {}, asked);
+    if (outcome) return outcome;
+    auto& e = outcome.error();
+    e.attempts = attempts += e.attempts;
+    if (!detail::is_still_open(e)) return outcome;
+    const auto next = detail::after(clock::now(), (std::max)(pause, e.retry_after.value_or(pause)));
+    if (next >= deadline) return detail::gave_up(std::move(e), errc::timed_out);
+    if (!detail::sleep_until<clock>(next, options.cancel)) return detail::gave_up(std::move(e), errc::canceled);
+    asked.timeout = detail::round_up(deadline - clock::now());
+  }
 }
 
 template <http_backend Backend, rate_limiter Limiter>

@@ -65,6 +65,22 @@ TEST_CASE("upstream: errors are by status, with the upstream's body and headers,
   CHECK(github.get("x").error().type == "script_http_error");
 }
 
+TEST_CASE("upstream: lists, wherever the connected API puts them") {
+  fixture f;
+  f.backend.answer(200, R"({"total":2,"items":[{"id":1},{"id":2}]})").answer(200, "[1,2,3]").answer(200, R"([1,"2"])");
+  const auto github = hosted::upstream(*f.link);
+  int seen = 0;
+  const auto take = [&](const json& item) { seen += item.at("id").get<int>(); };
+  CHECK(github.for_each("search/code", take, {{"q", "x"}}, {.list_member = "items"}).value() == 2);
+  CHECK(f.backend.last().url == "https://api.nango.dev/proxy/search/code?q=x");
+  CHECK(seen == 3);
+  CHECK(github.for_each<int>("numbers", [&](int number) { seen += number; }).value() == 3);
+  CHECK(seen == 9);
+  const auto e = github.for_each<int>("numbers", [](int) {}).error();
+  CHECK(e.request == "GET proxy/numbers");
+  CHECK(e.message.find("[1]") != std::string::npos);
+}
+
 TEST_CASE("upstream: a result that is not of the type asked for names the whole path") {
   fixture f;
   f.backend.answer(200, R"("seven")");

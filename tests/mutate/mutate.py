@@ -43,11 +43,11 @@ SECTIONS = {
     'Default backend': ['httplib_backend', 'httplib_compression', 'faults_certificates', 'faults_cancel', 'faults_memory',
                         'faults_proxy', 'faults_threads', 'faults_sigpipe', 'httplib_pool'],
     'CRM resources': ['crm'],
-    'Hosted API': ['hosted', 'hosted_upstream', 'hosted_webhook'],
+    'Hosted API': ['hosted', 'hosted_actions', 'hosted_upstream', 'hosted_webhook'],
 }
 ALL = ['error', 'result', 'http_seam', 'path', 'envelope', 'retry', 'client', 'client_options', 'client_retries',
-       'client_limiter', 'client_secrets', 'crm', 'hosted', 'hosted_upstream', 'rate_limiter_simulation',
-       'rate_limiter']
+       'client_limiter', 'client_secrets', 'crm', 'hosted', 'hosted_actions', 'hosted_upstream',
+       'rate_limiter_simulation', 'rate_limiter']
 ON_HTTPLIB = set(SECTIONS['Default backend']) | {'hosted_webhook', 'faults'}
 SLOW_CASE = '*is closed after 50 s*'
 PATIENCE = {'faults': 240, 'faults_proxy': 60, 'faults_sigpipe': 90, 'faults_threads': 60, 'rate_limiter': 60}  # seconds
