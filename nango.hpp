@@ -1206,24 +1206,31 @@ basic_client<Backend, Limiter> connection(const basic_client<Backend, Limiter>& 
 struct record_query {
   std::string cursor{};            ///< Where to go on: record_progress::cursor, or a record's own.
   std::size_t limit = 0;           ///< Records in a page: 1 to 10,000; 0: the service's 100.
-  std::string modified_after{};    ///< ISO 8601.
-  std::vector<std::string> ids{};  ///< Of these only.
+  std::string modified_after{};    ///< As timestamp() has it, 12 months ago at most (hosted API).
+  std::vector<std::string> ids{};  ///< Of these only: 100 at most.
   std::string filter{};            ///< "added", "updated", "deleted", or several with commas.
+  std::string variant{};           ///< Of a sync that has several.
 };
+
+/// A time for record_query::modified_after, such as "2026-02-03T04:05:06Z": the service refuses every other form.
+/// Throws std::out_of_range for a year that has no four digits; with exceptions off: std::abort.
+std::string timestamp(std::chrono::sys_seconds time);
 
 /// How far for_each_record() came.
 struct record_progress {
   std::optional<error> failure{};  ///< What ended it early, if it was a call.
-  std::string cursor{};            ///< Where to resume: the page that was not wholly handed on, or the last one.
-  std::size_t count = 0;           ///< Records handed on.
-  bool done = false;               ///< All were handed on.
+  /// Where to resume, also after `done`, when new records are asked for: the last record's own cursor, after which none
+  /// comes twice. Records that have no `_nango_metadata.cursor` come again with their page.
+  std::string cursor{};
+  std::size_t count = 0;  ///< Records handed on.
+  bool done = false;      ///< All were handed on.
 };
 
-/// Hands each record of a model to `fn(json&&)`, page by page (GET records), with one page in memory. `fn` may return
-/// false to stop; what it throws comes out. Records may come more than once (hosted API), so take them by their id.
-/// `options` is for each page. Errors, in `failure`: those of basic_client::request; invalid_argument for an empty
-/// model or a limit over 10,000; decode_error for a malformed page; malformed_response for a cursor that comes
-/// again.
+/// Hands each record of a model to `fn(json&&)`, page by page (GET records), with the text of one page in memory. `fn`
+/// may return false to stop; what it throws comes out. A record that is changed meanwhile may come again (hosted API),
+/// so take them by their id. `options` is for each page. Errors, in `failure`: those of basic_client::request;
+/// invalid_argument for an empty model, a limit over 10,000 or more than 100 ids; decode_error for a malformed page;
+/// malformed_response for a cursor that comes again.
 template <http_backend Backend, rate_limiter Limiter, class Fn>
 record_progress for_each_record(const basic_client<Backend, Limiter>& connection, std::string_view model, Fn&& fn,
                                 const record_query& which = {}, const call_options& options = {});
@@ -4357,11 +4364,14 @@ inline std::optional<milliseconds> rest_of_window(std::string_view path, const h
 inline result<query> query_of(std::string_view model, const hosted::record_query& which) {
   if (model.empty()) return refuse("the model is empty; name one, as the integration's sync does");
   if (which.limit > 10'000) return refuse("record_query::limit must be 10000 at most");
+  if (which.ids.size() > 100)
+    return refuse("record_query::ids must be 100 at most; ask for the others by another call");
   query parameters{{"model", model}};
   if (which.limit != 0) parameters.emplace_back("limit", which.limit);
   if (!which.modified_after.empty()) parameters.emplace_back("modified_after", which.modified_after);
   for (const auto& id : which.ids) parameters.emplace_back("ids", id);
   if (!which.filter.empty()) parameters.emplace_back("filter", which.filter);
+  if (!which.variant.empty()) parameters.emplace_back("variant", which.variant);
   return parameters;
 }
 
@@ -4390,6 +4400,12 @@ template <> struct decoder<action_id> {
   }
 };
 
+// A record's own cursor; empty: it has none.
+inline std::string cursor_of(json& record) {
+  const auto metadata = record.find("_nango_metadata");
+  const auto* cursor = metadata != record.end() ? find_text(*metadata, "cursor") : nullptr;
+  return cursor != nullptr ? *cursor : std::string();
+}
 // The cursor after a page, out of what is around its records; what is wrong with it.
 inline std::string read_next(const json& page, std::string& next) {
   const auto found = page.find("next_cursor");
@@ -4680,6 +4696,8 @@ basic_client<Backend, Limiter> connection(const basic_client<Backend, Limiter>& 
   return client.as(std::move(who));
 }
 
+inline std::string timestamp(std::chrono::sys_seconds time) { return detail::time_text(time); }
+
 template <http_backend Backend, rate_limiter Limiter, class Fn>
 record_progress for_each_record(const basic_client<Backend, Limiter>& connection, std::string_view model, Fn&& fn,
                                 const record_query& which, const call_options& options) {
@@ -4695,8 +4713,10 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
   bool more = true;
   const auto take = [&](json&& record) {  // after the last record the page is read on, for its cursor
     if (!more) return false;
+    auto own = detail::cursor_of(record);
     more = detail::hand_on(fn, std::move(record));
     ++so_far.count;
+    if (!own.empty()) so_far.cursor = std::move(own);
     return true;
   };
   for (detail::cursor_watch watch; more;) {

@@ -606,6 +606,79 @@ TEST_CASE("records: who has enough stops at once") {
   }
 }
 
+TEST_CASE("records: a record's own cursor is where to resume, so that none comes twice") {
+  // Ids are their own cursors, "c1" after "1"; a page has two.
+  const auto service = [](int last) {
+    return [last](const nango::http_request& request) -> nango::result<nango::http_response> {
+      const auto cursor = parameter(std::string(request.url), "cursor");
+      const int before = cursor.empty() ? 0 : std::stoi(cursor.substr(1));
+      json records = json::array();
+      for (int i = before + 1; i <= last && i <= before + 2; ++i) {
+        records.push_back({{"id", std::to_string(i)}, {"_nango_metadata", {{"cursor", "c" + std::to_string(i)}}}});
+      }
+      const json next = before + 2 < last ? json("c" + std::to_string(before + 2)) : json();
+      return nango::http_response{.status = 200, .body = json{{"records", records}, {"next_cursor", next}}.dump()};
+    };
+  };
+  for (int enough = 1; enough <= 5; ++enough) {  // in the middle of a page, at its end, at that of all
+    CAPTURE(enough);
+    fixture f;
+    f.backend.always(service(5));
+    std::string seen;
+    const auto take = [&](json&& record) {
+      seen += record.at("id").get<std::string>();
+      return static_cast<int>(seen.size()) != enough;
+    };
+    const auto first = hosted::for_each_record(*f.link, "Ticket", take);
+    CHECK(first.cursor == "c" + std::to_string(enough));
+    CHECK(first.done == (enough == 5));
+    const auto rest = hosted::for_each_record(*f.link, "Ticket", take, {.cursor = first.cursor});
+    CHECK(rest.done);
+    CHECK(seen == "12345");
+    CHECK(rest.cursor == "c5");
+    f.backend.always(service(7));  // there are new ones later
+    const auto later = hosted::for_each_record(*f.link, "Ticket", take, {.cursor = rest.cursor});
+    CHECK(seen == "1234567");
+    CHECK(later.cursor == "c7");
+    CHECK(hosted::for_each_record(*f.link, "Ticket", take, {.cursor = later.cursor}).cursor == "c7");  // none came
+    CHECK(seen == "1234567");
+  }
+}
+
+TEST_CASE("records: the cursor after an error is that of the last record handed on") {
+  fixture f(no_retries);
+  f.backend
+      .answer(200, R"({"records":[{"id":"1","_nango_metadata":{"cursor":"c1"}},{"id":"2","_nango_metadata":{}},
+                                  {"id":"3","_nango_metadata":{"cursor":7}},{"id":"4","_nango_metadata":7},)")
+      .answer(500, "broken");
+  const auto progress = hosted::for_each_record(*f.link, "Ticket", [](const json&) {}, {.cursor = "c0"});
+  REQUIRE(progress.failure);
+  CHECK(progress.count == 4);
+  CHECK(progress.cursor == "c1");  // those that have none come again
+  CHECK(hosted::for_each_record(*f.link, "Ticket", [](const json&) {}, {.cursor = "c0"}).cursor == "c0");
+}
+
+TEST_CASE("records: a sync's variant, 100 ids at most, and times as the service takes them") {
+  fixture f;
+  f.backend.answer(200, page_of({}, json())).answer(200, page_of({}, json()));
+  using namespace std::chrono;
+  const auto nothing = [](const json&) { FAIL("there is none"); };
+  const sys_seconds then = sys_days(year(2026) / 2 / 3) + 4h + 5min + 6s;
+  CHECK(hosted::timestamp(then) == "2026-02-03T04:05:06Z");
+  CHECK(hosted::timestamp({}) == "1970-01-01T00:00:00Z");
+  CHECK(
+      hosted::for_each_record(*f.link, "Ticket", nothing, {.modified_after = hosted::timestamp(then), .variant = "de"})
+          .done);
+  CHECK(f.backend.last().url ==
+        "https://api.nango.dev/records?model=Ticket&modified_after=2026-02-03T04%3A05%3A06Z&variant=de");
+  CHECK(hosted::for_each_record(*f.link, "Ticket", nothing, {.ids = std::vector<std::string>(100, "1")}).done);
+  const auto many = hosted::for_each_record(*f.link, "Ticket", nothing, {.ids = std::vector<std::string>(101, "1")});
+  REQUIRE(many.failure);
+  CHECK(many.failure->code == errc::invalid_argument);
+  CHECK(many.failure->message.find("100") != std::string::npos);
+  CHECK(f.backend.calls() == 2);
+}
+
 TEST_CASE("records: a page that is none is decode_error") {
   for (const std::string body :
        {"[]", "7", "{}", R"({"records":{}})", R"({"records":null})", R"({"records":[],"next_cursor":7})"}) {
