@@ -3859,8 +3859,10 @@ class exchange final : public codec_stream {
 
   error failure() {
     error e{.code = on_.ended(), .message = on_.problem(), .may_have_executed = on_.sent() != sent_before_};
-    if (is_final_) e.http_status = head_.status;
-    if (is_final_) e.headers = std::move(head_.fields);
+    if (!is_final_) return e;
+    e.http_status = head_.status;
+    e.headers = std::move(head_.fields);
+    e.body = first_bytes(body_);
     return e;
   }
 

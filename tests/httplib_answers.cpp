@@ -510,6 +510,9 @@ TEST_CASE("a connection whose end was announced is not used again") {
     const exchange old({{.bytes = "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}"}}, tls);
     old.check_body("{}");
     old.check_next(2);
+    const exchange kept({{.bytes = ok("Connection: closed, keep-alive\r\n")}}, tls);
+    kept.check_body("{}");
+    kept.check_next(1);
   }
 }
 
@@ -526,5 +529,24 @@ TEST_CASE("a connection is kept for as long as the server says that it keeps it"
     const exchange at_once({{.bytes = ok("Keep-Alive: timeout=0\r\n")}}, tls);
     at_once.check_body("{}");
     at_once.check_next(2);
+    const exchange senseless({{.bytes = ok("Keep-Alive: timeout=x, timeout=99999999999999999999\r\n")}}, tls);
+    senseless.check_body("{}");
+    senseless.check_next(1);
+  }
+}
+
+TEST_CASE("an error about an answer that did not come whole keeps what came of it") {
+  for (const bool tls : {true, false}) {
+    CAPTURE(tls);
+    const exchange e({{.bytes = "HTTP/1.1 200 OK\r\nX-Request-Id: r-1\r\nContent-Length: 1000\r\n\r\n{\"sta",
+                       .then = ending::break_off}},
+                     tls);
+    const auto got = e.get();
+    REQUIRE_FALSE(got);
+    CHECK(got.error().code == errc::connection_failed);
+    CHECK(got.error().http_status == 200);
+    CHECK(value_of(got.error().headers, "X-Request-Id") == "r-1");
+    CHECK(got.error().body == "{\"sta");
+    e.check_next(2);
   }
 }
