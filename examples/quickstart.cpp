@@ -1,8 +1,8 @@
 // Fetches contacts over verified HTTPS: a list with a filter, one by its id, and an error as it should be shown.
 //
-// With NANGO_API_KEY and NANGO_USER_TOKEN set it calls the real API (or NANGO_BASE_URL); without a key it starts a
-// local HTTPS server of the API and calls that. With --hosted it speaks the dialect of today's hosted API, with
-// NANGO_CONNECTION_ID and NANGO_PROVIDER_CONFIG_KEY in place of the user token.
+// With NANGO_API_KEY and NANGO_USER_TOKEN set it calls the real API, or that at NANGO_BASE_URL with the authorities of
+// NANGO_CA_FILE; without a key it starts a local HTTPS server of the API and calls that. With --hosted it speaks the
+// dialect of today's hosted API, with NANGO_CONNECTION_ID and NANGO_PROVIDER_CONFIG_KEY in place of the user token.
 
 #include <iomanip>
 #include <iostream>
@@ -92,8 +92,9 @@ int run_hosted() {
     connection_id = nango_test::hosted_routes::connection_id;
     provider = nango_test::hosted_routes::provider_config_key;
     std::cout << "NANGO_API_KEY is not set: calling a local server of the hosted API at " << options.base_url << '\n';
-  } else if (const auto base_url = nango::env("NANGO_BASE_URL"); !base_url.empty()) {
-    options.base_url = base_url;
+  } else {
+    if (const auto base_url = nango::env("NANGO_BASE_URL"); !base_url.empty()) options.base_url = base_url;
+    options.ca_file = nango::env("NANGO_CA_FILE");
   }
   // [hosted]
   const nango::client api(options);  // of nango::hosted::options(key)
@@ -129,8 +130,9 @@ int main(int argc, char** argv) {
     options.ca_file = server->ca_file();
     token = server->user_token();
     std::cout << "NANGO_API_KEY is not set: calling a local server of the API at " << options.base_url << '\n';
-  } else if (const auto base_url = nango::env("NANGO_BASE_URL"); !base_url.empty()) {
-    options.base_url = base_url;
+  } else {
+    if (const auto base_url = nango::env("NANGO_BASE_URL"); !base_url.empty()) options.base_url = base_url;
+    options.ca_file = nango::env("NANGO_CA_FILE");
   }
   if (token.empty()) {
     std::cerr << "NANGO_USER_TOKEN is not set: it says whose contacts to fetch\n";

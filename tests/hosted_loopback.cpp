@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <sstream>
 #include <string>
+#include <utility>
 
 #include "child.hpp"
 #include "local_nango.hpp"
@@ -50,15 +51,67 @@ TEST_CASE("connections, records, actions and the proxy") {
 
   CHECK(hosted::trigger_action(f.link, "echo", {{"a", 1}}).value() == json{{"a", 1}});
   CHECK(hosted::trigger_action(f.link, "http-error", {}).error().type == "script_http_error");
-  CHECK(hosted::trigger_action(f.link, "echo", {}, {.headers = {{"X-Async", "true"}}}).value().at("id") == "a-1");
+  const auto failed = hosted::trigger_action(f.link, "custom-error", {}).error();
+  CHECK(json::parse(failed.body).at("error").at("payload").at("reason") == "no such ticket");
+  const auto id = hosted::trigger_action_async(f.link, "echo", {{"a", 2}});
+  REQUIRE_MESSAGE(id, id.error());
+  CHECK(hosted::wait_for_action(f.link, *id).value() == json{{"a", 2}});
+  const auto broken = hosted::trigger_action_async(f.link, "http-error", {});
+  CHECK(hosted::wait_for_action(f.link, *broken).error().type == "script_http_error");
+  CHECK(hosted::wait_for_action(f.link, "7").error().type == "invalid_uri_params");
+  CHECK(hosted::wait_for_action(f.link, "01a20b85-7fe3-78c7-a07c-000000000999", {.timeout = std::chrono::seconds(1)})
+            .error()
+            .code == errc::timed_out);
 
   const auto proxied = hosted::proxy(f.link, "PATCH", "v3/x", {{"q", "a b"}}, "raw", "text/plain",
                                      {.headers = {{"Nango-Proxy-Accept", "x/y"}}});
   REQUIRE_MESSAGE(proxied, proxied.error());
-  CHECK(json::parse(proxied->body) ==
-        json{{"method", "PATCH"}, {"url", "/v3/x?q=a%20b"}, {"headers", {{"Accept", "x/y"}}}, {"body", "raw"}});
+  CHECK(json::parse(proxied->body) == json{{"method", "PATCH"},
+                                           {"url", "/v3/x?q=a%20b"},
+                                           {"headers", {{"Accept", "x/y"}, {"Content-Type", "text/plain"}}},
+                                           {"body", "raw"}});
   CHECK(hosted::proxy(f.link, "GET", "status/404").value().status == 404);
   CHECK(hosted::proxy(f.link, "GET", "ratelimited").value().status == 429);
+}
+
+TEST_CASE("the connected API as if it were ours: its paths and types of body") {
+  const fixture f;
+  const auto upstream = hosted::upstream(f.link);
+  for (const auto& [asked, url] : {std::pair{"api/v1/contacts/", "/api/v1/contacts/"}, {"", "/"}, {"a//b", "/a//b"}}) {
+    CHECK(upstream.get(asked).value().at("url") == url);
+  }
+  const auto type_of = [](const nango::result<nango::http_response>& got) {
+    return json::parse(got.value().body).at("headers").value("Content-Type", "");
+  };
+  for (const auto* type : {"text/xml", "text/csv", "application/merge-patch+json", "application/x-www-form-urlencoded",
+                           "application/x-ndjson"}) {
+    CHECK(type_of(upstream.send("PATCH", "x", {}, "a=1", type)) == type);
+    CHECK(type_of(hosted::proxy(f.link, "PUT", "x", {}, "a=1", type)) == type);
+    CHECK(type_of(f.link.send("POST", "proxy/x", {}, "a=1", type)) != type);  // what it is there for
+  }
+  CHECK(upstream.post("x", {{"a", 1}}).value().at("headers").at("Content-Type") == "application/json");
+  CHECK(upstream.get("status/404").error().http_status == 404);
+  CHECK(upstream.send("GET", "ratelimited").value().status == 429);
+  const auto refused = upstream.get("ratelimited", {}, {.retry = nango::retry_policy{.max_attempts = 1}}).error();
+  CHECK(refused.retry_after == std::chrono::seconds(10));
+  CHECK(f.api.get("connections"));  // nobody is held
+}
+
+TEST_CASE("records go on where they were, and new ones are asked for later") {
+  const fixture f({.records = 25});
+  std::size_t seen = 0;
+  const auto some = hosted::for_each_record(f.link, "Ticket", [&](const json&) { return ++seen < 7; }, {.limit = 5});
+  const auto rest = hosted::for_each_record(f.link, "Ticket", [&](const json&) { ++seen; }, {.cursor = some.cursor});
+  CHECK(rest.done);
+  CHECK(seen == 25);
+  const auto later = hosted::for_each_record(f.link, "Ticket", [&](const json&) { ++seen; },
+                                             {.cursor = rest.cursor, .modified_after = hosted::timestamp({})});
+  CHECK(later.done);
+  CHECK(seen == 25);
+  CHECK(hosted::for_each_record(f.link, "Ticket", [](const json&) {}, {.modified_after = "2026-01-01"}).failure->type ==
+        "invalid_query_params");
+  CHECK(hosted::for_each_record(f.link, "Ticket", [](const json&) {}, {.cursor = "damaged"}).failure->http_status ==
+        500);
 }
 
 TEST_CASE("mistakes are explained") {
@@ -85,11 +138,15 @@ TEST_CASE("the account's state is told, and its limit is met with an error that 
   CHECK(left == "2");
   REQUIRE(f.api.get("connections"));
   REQUIRE(f.api.get("connections"));
-  const auto refused = f.api.get("connections", {}, {.timeout = std::chrono::seconds(5)});
-  REQUIRE_FALSE(refused);
-  CHECK(refused.error().code == errc::rate_limited);
-  CHECK(refused.error().type == "too_many_request");
-  CHECK(refused.error().retry_after > std::chrono::seconds(30));
+  const nango::client other(options_for(f.server.api_key(), f.server.hosted_url(), f.server.ca_file()));
+  for (const auto& [api, attempts] : {std::pair{&f.api, 0}, {&other, 1}}) {  // which knows, or is told
+    const auto refused = api->get("connections", {}, {.timeout = std::chrono::seconds(5)});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == errc::rate_limited);
+    CHECK(refused.error().attempts == attempts);
+    CHECK(refused.error().type == (attempts == 0 ? "" : "too_many_request"));
+    CHECK(refused.error().retry_after > std::chrono::seconds(30));
+  }
 }
 
 TEST_CASE("a million records take the memory of a page") {

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
+#include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -34,7 +35,8 @@ class hosted_routes {
 
   void answer(const httplib::Request& request, httplib::Response& response) {
     const auto path = request.target.substr(0, request.target.find('?'));
-    const bool known = path == "/records" || path == "/connections" || path == "/action/trigger" || is_proxy(path);
+    const bool known = path == "/records" || path == "/mcp" || is_below("/connections", path) ||
+                       is_below("/action", path) || is_variant(path) || is_below("/proxy", path);
     if (!known) return show_page(request, response);
     if (!is_authorized(request)) {
       return refuse(
@@ -44,8 +46,11 @@ class hosted_routes {
            {"payload", nlohmann::json::object()}});
     }
     if (!admit(request, path, response)) return;
-    if (path == "/connections") return show(response, 200, {{"connections", {connection()}}});
+    if (is_below("/connections", path)) return connections(request, path, response);
+    if (is_variant(path)) return variant(request, path, response);
+    if (is_below("/action", path) && path != "/action/trigger") return outcome(path.substr(8), response);
     if (!has_connection(request, response)) return;
+    if (path == "/mcp") return tools(request, response);
     if (path == "/records") return records(request, response);
     if (path == "/action/trigger") return action(request, response);
     proxy(request, path.substr(6), response);
@@ -55,7 +60,13 @@ class hosted_routes {
   using json = nlohmann::json;
   using clock = std::chrono::steady_clock;
 
-  static bool is_proxy(const std::string& path) { return path.rfind("/proxy/", 0) == 0; }
+  static bool starts_with(const std::string& text, const std::string& with) { return text.rfind(with, 0) == 0; }
+  static bool is_below(const std::string& root, const std::string& path) {
+    return path == root ? root == "/connections" : starts_with(path, root + '/');
+  }
+  static bool is_variant(const std::string& path) {
+    return starts_with(path, "/sync/") && path.find("/variant/") != std::string::npos;
+  }
   bool is_authorized(const httplib::Request& request) const {
     return request.get_header_value("Authorization") == "Bearer " + api_key_;
   }
@@ -101,7 +112,7 @@ class hosted_routes {
   static bool has_connection(const httplib::Request& request, httplib::Response& response) {
     json errors = json::array();
     for (const auto* name : {"provider-config-key", "connection-id"}) {
-      if (!request.has_header(name)) {
+      if (request.get_header_value_count(name) != 1) {  // twice: the framework joins them to one unknown name
         errors.push_back(wrong_field("invalid_type", "Invalid input: expected string, received undefined", name));
       }
     }
@@ -124,9 +135,59 @@ class hosted_routes {
             {"provider", "unauthenticated"},
             {"errors", json::array()},
             {"end_user", nullptr},
-            {"tags", json::object()},
+            {"tags", {{"team", "x"}}},
             {"metadata", json::object()},
             {"created", "2026-01-01T00:00:00.000+00:00"}};
+  }
+
+  static void wrong_body(httplib::Response& response, const char* name) {
+    refuse(response, 400,
+           {{"code", "invalid_body"},
+            {"errors", {wrong_field("invalid_type", "Invalid input: expected string, received undefined", name)}}});
+  }
+  static json body_of(const httplib::Request& request) {
+    auto body = json::parse(request.body, nullptr, false);
+    return body.is_object() ? body : json::object();
+  }
+  // The list, its filters, one connection, and the metadata of several.
+  static void connections(const httplib::Request& request, const std::string& path, httplib::Response& response) {
+    const auto wrong_query = [&](const char* name) {
+      refuse(response, 400,
+             {{"code", "invalid_query_params"},
+              {"errors", {wrong_field("invalid_type", "Invalid input: expected string, received undefined", name)}}});
+    };
+    if (path == "/connections/metadata") {
+      const auto body = body_of(request);
+      if (!body.contains("metadata")) return wrong_body(response, "metadata");
+      return show(response, 201, body);
+    }
+    if (path != "/connections") {
+      if (!request.has_param("provider_config_key")) return wrong_query("provider_config_key");
+      if (request.method == "GET") return show(response, 200, connection());
+      return show(response, 200, {{"success", true}});
+    }
+    bool shown = true;
+    for (const auto& [name, value] : request.params) {
+      if (starts_with(name, "tags[")) shown = shown && name == "tags[team]" && value == "x";
+      if (name == "connectionId") shown = shown && value == connection_id;
+    }
+    show(response, 200, {{"connections", shown ? json::array({connection()}) : json::array()}});
+  }
+  // DELETE takes a body too.
+  static void variant(const httplib::Request& request, const std::string& path, httplib::Response& response) {
+    const auto body = body_of(request);
+    for (const auto* name : {"provider_config_key", "connection_id"}) {
+      if (!body.contains(name)) return wrong_body(response, name);
+    }
+    if (request.method == "DELETE") return show(response, 200, {{"success", true}});
+    show(response, 200, {{"id", "s-1"}, {"variant", path.substr(path.rfind('/') + 1)}});
+  }
+  static void tools(const httplib::Request& request, httplib::Response& response) {
+    if (request.get_header_value("Accept").find("text/event-stream") == std::string::npos) {
+      return show(response, 406, {{"jsonrpc", "2.0"}, {"error", {{"code", -32000}, {"message", "Not Acceptable"}}}});
+    }
+    response.status = 200;
+    response.set_content("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n", "text/event-stream");
   }
 
   // Cursors are the number of records before.
@@ -164,8 +225,14 @@ class hosted_routes {
     const auto cursor = request.get_param_value("cursor");
     const bool is_one =
         cursor.size() > 5 && cursor.rfind("MDA", 0) == 0 && read_number(cursor.substr(3, cursor.size() - 5), first);
-    if (!cursor.empty() && !is_one)
-      return refuse(response, 400, {{"code", "invalid_cursor_value"}, {"message", "Invalid cursor"}});
+    if (!cursor.empty() && !is_one) {  // a fault within, to the service
+      return refuse(response, 500, {{"code", "generic_error_support"}, {"message", "An error occurred."}});
+    }
+    if (request.get_param_value_count("ids") > 100) return wrong(wrong_field("too_big", "Invalid input", "ids"));
+    const auto after = request.get_param_value("modified_after");
+    if (!after.empty() && (after.size() < 20 || after.back() != 'Z')) {
+      return wrong(wrong_field("invalid_format", "Invalid ISO datetime", "modified_after"));
+    }
     const auto all = request.get_param_value("model") == "Ticket" ? options_.records : 0;
     const auto last = (std::min)(all, first + limit);
     json page = json::array();
@@ -173,31 +240,80 @@ class hosted_routes {
     show(response, 200, {{"records", page}, {"next_cursor", last < all ? json(cursor_of(last)) : json()}});
   }
 
-  static void action(const httplib::Request& request, httplib::Response& response) {
-    const auto body = json::parse(request.body, nullptr, false);
-    const auto name = body.is_object() ? body.value("action_name", json()) : json();
-    if (request.method != "POST" || !name.is_string()) {
+  // What an action comes to.
+  struct ended {
+    int status = 200;
+    json body{};
+  };
+  static ended run(const json& name, const json& input) {
+    if (name == "echo") return {200, input};
+    if (name == "http-error") {
+      return {424,
+              {{"error",
+                {{"payload", {{"error", "bad"}}},
+                 {"code", "script_http_error"},
+                 {"upstream", {{"status", 422}, {"headers", json::object()}, {"body", {{"error", "bad"}}}}}}}}};
+    }
+    if (name == "custom-error") {
+      return {500,
+              {{"error",
+                {{"message", "The action script failed with a runtime error"},
+                 {"code", "action_script_runtime_error"},
+                 {"payload", {{"reason", "no such ticket"}}}}}}};
+    }
+    return {500,
+            {{"error",
+              {{"message", "An internal error occurred during the script execution"},
+               {"code", "script_internal_error"},
+               {"payload", {{"name", "TypeError"}, {"message", "x is not a function"}}}}}}};
+  }
+  void action(const httplib::Request& request, httplib::Response& response) {
+    const auto body = body_of(request);
+    const auto name = body.value("action_name", json());
+    if (request.method != "POST" || !name.is_string()) return wrong_body(response, "action_name");
+    const auto made = run(name, body.value("input", json()));
+    if (!request.has_header("X-Async")) return show(response, made.status, made.body);
+    if (request.get_header_value("X-Async") != "true") {
       return refuse(
           response, 400,
-          {{"code", "invalid_body"},
-           {"errors",
-            {wrong_field("invalid_type", "Invalid input: expected string, received undefined", "action_name")}}});
+          {{"code", "invalid_headers"},
+           {"errors", {wrong_field("invalid_value", "Invalid option: expected one of \"true\"", "x-async")}}});
     }
-    if (request.has_header("X-Async")) return show(response, 202, {{"id", "a-1"}, {"statusUrl", "/action/a-1"}});
-    if (name == "echo") return show(response, 200, body.value("input", json()));
-    if (name == "http-error") {
-      return refuse(response, 424,
-                    {{"payload", {{"error", "bad"}}},
-                     {"code", "script_http_error"},
-                     {"upstream", {{"status", 422}, {"headers", json::object()}, {"body", {{"error", "bad"}}}}}});
+    const std::lock_guard lock(mutex_);
+    char id[48];
+    std::snprintf(id, sizeof id, "01a20b85-7fe3-78c7-a07c-%012zu", actions_.size() + 1);
+    actions_[id] = {made, 0};
+    response.set_header("Location", "/action/" + std::string(id));
+    show(response, 202, {{"id", id}, {"statusUrl", "/action/" + std::string(id)}});
+  }
+  // Of an action in the background: it has run when it is asked for the third time.
+  void outcome(const std::string& id, httplib::Response& response) {
+    if (id.size() != 36) {
+      return refuse(
+          response, 400,
+          {{"code", "invalid_uri_params"}, {"errors", {wrong_field("invalid_format", "Invalid UUID", "id")}}});
     }
-    refuse(response, 500,
-           {{"message", "An internal error occurred during the script execution"}, {"code", "script_internal_error"}});
+    const std::lock_guard lock(mutex_);
+    const auto found = actions_.find(id);
+    if (found == actions_.end() || ++found->second.second < 3) {
+      return refuse(response, 404, {{"code", "not_found"}, {"message", "No action '" + id + "' found"}});
+    }
+    show(response, found->second.first.status, found->second.first.body);
   }
 
+  // Where Nango-Proxy-Content-Type does not say it, only a form is taken for JSON, and only JSON for no form.
+  static const char* guessed_type(const httplib::Request& request) {
+    const auto type = request.get_header_value("Content-Type");
+    const bool is_json = starts_with(type, "application/json"), is_form = type == "application/x-www-form-urlencoded";
+    return is_json || is_form ? "application/json" : "application/x-www-form-urlencoded";
+  }
   // An upstream that says what it was asked.
   static void proxy(const httplib::Request& request, const std::string& path, httplib::Response& response) {
     if (path == "/ratelimited") {
+      for (const auto* name : {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}) {
+        response.headers.erase(name);  // the upstream's take their place
+      }
+      response.set_header("x-ratelimit-remaining", "0");
       response.set_header("Retry-After", "9");
       return show(response, 429, {{"error", "slow down"}});
     }
@@ -205,8 +321,9 @@ class hosted_routes {
     for (const auto& [name, value] : request.headers) {
       if (name.size() > 12 && name.compare(0, 12, "Nango-Proxy-") == 0) headers[name.substr(12)] = value;
     }
+    if (!request.body.empty() && headers.count("Content-Type") == 0) headers["Content-Type"] = guessed_type(request);
     std::size_t status = 200;
-    if (path.rfind("/status/", 0) == 0) read_number(path.substr(8), status);
+    if (starts_with(path, "/status/")) read_number(path.substr(8), status);
     const auto query = request.target.find('?');
     const auto url = path + (query == std::string::npos ? "" : request.target.substr(query));
     show(response, static_cast<int>(status),
@@ -218,6 +335,7 @@ class hosted_routes {
   std::mutex mutex_{};
   std::size_t used_ = 0;
   clock::time_point ends_{};
+  std::map<std::string, std::pair<ended, int>> actions_{};  // and how often each was asked for
 };
 
 }  // namespace nango_test
