@@ -91,18 +91,16 @@ class database {
 hosted::record_progress copy_records(const nango::client& connection, const std::string& model, database& to) {
   constexpr std::size_t batch = 1'000;
   std::size_t copied = 0;
-  std::string cursor;
   to.run("BEGIN");
   const auto store = [&](json&& record) {
-    cursor = record.at("_nango_metadata").at("cursor").get<std::string>();
     to.put(model, record.at("id").get<std::string>(), record.dump());
     if (++copied % batch != 0) return;
-    to.set_cursor(model, cursor);
+    to.set_cursor(model, record.at("_nango_metadata").at("cursor").get<std::string>());
     to.run("COMMIT; BEGIN");
     if (::isatty(STDERR_FILENO) == 1) std::cerr << '\r' << copied << " records" << std::flush;
   };
-  const auto progress = hosted::for_each_record(connection, model, store, {.cursor = to.cursor(model), .limit = 1'000});
-  if (!cursor.empty()) to.set_cursor(model, cursor);
+  auto progress = hosted::for_each_record(connection, model, store, {.cursor = to.cursor(model), .limit = batch});
+  to.set_cursor(model, progress.cursor);  // of the last record, however it ended
   to.run("COMMIT");
   return progress;
 }

@@ -153,10 +153,23 @@ def curl_backend(program):
     expect(out.splitlines() == ["Birch and Harbour", "Quiet Harbour", 'POST {"said":"hello"}'], "two accounts, an echo", out)
 
 
-def quickstart_hosted(program):
+def quickstart_hosted(program, serve):
+    tickets = ("^The first tickets:$", "^  t0000001$", "^  t0000002$", "^  t0000003$",
+               r"^  PARAMS_ERROR \(HTTP 400\): model: Invalid input")
     out, _ = run(program, "--hosted")
-    expect_lines(out, "calling a local server of the hosted API", "^The first tickets:$", "^  t0000001$", "^  t0000002$",
-                 "^  t0000003$", r"^  PARAMS_ERROR \(HTTP 400\): model: Invalid input")
+    expect_lines(out, "calling a local server of the hosted API", *tickets)
+    with subprocess.Popen([serve], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        url, ca_file, key, _ = (server.stdout.readline().strip() for _ in range(4))
+        os.environ.update(NANGO_API_KEY=key, NANGO_BASE_URL=url.removesuffix("v1/"), NANGO_CA_FILE=ca_file,
+                          NANGO_CONNECTION_ID="c-open", NANGO_PROVIDER_CONFIG_KEY="open")
+        out, _ = run(program, "--hosted")
+        expect_lines(out, *tickets)
+        server.stdin.close()
+
+
+def hosted_calls(program):
+    out, _ = run(program)
+    expect_lines(out, "^connections of the team: 1$", "^what a tool server says: event: message$", "^all calls did what they should$")
 
 
 def hosted_sync(program, serve):
