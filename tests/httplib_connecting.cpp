@@ -378,26 +378,19 @@ TEST_CASE("a name that the machine's own service does not know is told as that")
 }
 
 TEST_CASE("too many open files are this side's fault, and the message says so") {
-  const fault_server server(fault_server_options{});
-  SUBCASE("at the socket") {
+  const nango_test::server_process server(fault_server_options{});  // which needs descriptors of its own
+  for (const std::string host : {"127.0.0.1", "localhost"}) {       // at the socket, and at the look-up of a name
+    CAPTURE(host);
     auto options = options_for(server.base_url(), server.ca_file());
+    options.base_url.replace(options.base_url.find("127.0.0.1"), 9, host);
     const nango::client api(options);
     const auto answer = [&] {
       const nango_test::descriptor_limit none(0);
       return call(api).answer;
     }();
     check_unconnected(answer, options.base_url, {"open files"});
-    CHECK(call(api).answer);
-  }
-  SUBCASE("at the look-up of a name") {
-    auto options = options_for(server);
-    const nango::client api(options);
-    const auto answer = [&] {
-      const nango_test::descriptor_limit none(0);
-      return call(api).answer;
-    }();
-    check_unconnected(answer, options.base_url, {"open files"});
-    CHECK(call(api).answer);
+    const auto next = call(api).answer;
+    CHECK_MESSAGE(next, next.error());
   }
 }
 

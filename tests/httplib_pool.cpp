@@ -123,6 +123,7 @@ TEST_CASE("the connection that was used last is used next, so that the others gr
   for (auto& thread : threads) thread.join();
   for (int i = 0; i < 20; ++i) REQUIRE(api.get("again"));
   CHECK(server.connections() == 4);
+  const std::lock_guard lock(mutex);
   CHECK(std::set(users.begin(), users.end()).size() == 1);
 }
 
