@@ -51,7 +51,6 @@ void sync_variants(const nango::client& api) {
   must(api.request_json("DELETE", variant, of_connection));  // a DELETE with a body
 }
 
-// [action]
 // What the action's author threw is the payload: here it decides what to do.
 std::string outcome_of(const nango::client& connection, const std::string& action) {
   const auto id = hosted::trigger_action_async(connection, action, json::object());
@@ -63,9 +62,7 @@ std::string outcome_of(const nango::client& connection, const std::string& actio
   if (said.contains(reason) && said.at(reason) == "no such ticket") return "nothing to do";
   return "failed: " + result.error().message;
 }
-// [end]
 
-// [upstream]
 // The connected API as if it were ours: its paths, its types of body, its headers.
 void connected_api(const nango::client& connection) {
   const auto upstream = hosted::upstream(connection);
@@ -75,7 +72,6 @@ void connected_api(const nango::client& connection) {
   must(upstream.send("PUT", "contacts.csv", {}, "id,name\n1,Rolf\n", "text/csv"));
   must(upstream.get("contacts", {}, {.headers = {{"Nango-Proxy-Prefer", "minimal"}, {"Retries", "0"}}}));
 }
-// [end]
 
 // Tools for language models: an Accept of the call's takes the place of the client's.
 void tools(const nango::client& connection) {

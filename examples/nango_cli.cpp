@@ -1,5 +1,5 @@
-// A command line client for the CRM resources: `nango_cli --help` has examples. What it prints on a terminal is a
-// table, else JSON; a server's texts cannot take the terminal over.
+// A command line client for the CRM resources, and with --hosted for today's service: `nango_cli --help` has examples.
+// What it prints on a terminal is a table, else JSON; a server's texts cannot take the terminal over.
 
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -37,6 +37,7 @@
 namespace {
 
 namespace crm = nango::crm;
+namespace hosted = nango::hosted;
 using nango::json;
 using std::chrono::milliseconds;
 
@@ -337,9 +338,10 @@ void on_signal(int) { interrupt.cancel(); }
 
 // What the command line says.
 struct arguments {
-  std::string key_file{}, user{}, base_url{}, ca_file{}, timeout{"30s"}, unused_key{};
-  bool as_json = false, as_table = false, as_csv = false, include_raw = false;
+  std::string key_file{}, user{}, connection{}, provider{}, base_url{}, ca_file{}, timeout{"30s"}, unused_key{};
+  bool hosted = false, as_json = false, as_table = false, as_csv = false, include_raw = false;
   std::string path{}, id{}, name{};
+  std::string method{}, model{}, cursor{}, action{}, data{};  // of --hosted
   std::vector<std::string> query{}, emails{}, accounts{};
 };
 
@@ -348,6 +350,7 @@ class program {
   int run(int argc, char** argv) {
     CLI::App app("Reads an end user's CRM through the Nango API.", "nango_cli");
     declare(app);
+    declare_hosted(app);
     try {
       app.parse(argc, argv);
       if (!given_.unused_key.empty()) {
@@ -373,6 +376,10 @@ class program {
   nango_cli contacts --email rolf@example.com --email ase@example.org --csv > contacts.csv
   nango_cli accounts 5f7d0c52-1f6b-4c1e-9a54-30d6f2b8aa01 --include-raw --json
   nango_cli get crm/contacts -q name=Rolf | jq '.[].id'
+  nango_cli --hosted connections
+  nango_cli --hosted --connection c-1 --provider github records Issue | jq '.[].title'
+  nango_cli --hosted proxy GET user/repos -q per_page=50
+  nango_cli --hosted action create-issue --data '{"title":"it rains"}' --timeout 10m
 
 The API key comes from NANGO_API_KEY or --key-file. Without a format the output is a table on a terminal, else JSON.
 CSV has each text as it came: a spreadsheet may take one that begins with = for a formula.
@@ -391,16 +398,38 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
     app.add_flag("--json", given_.as_json, "JSON")->excludes(table)->excludes(csv);
 
     get_ = app.add_subcommand("get", "The result of any path, as JSON");
-    get_->add_option("path", given_.path, "Such as crm/contacts")->required();
-    get_->add_option("-q,--query", given_.query, "A parameter; may be repeated")
-        ->type_name("NAME=VALUE")
-        ->allow_extra_args(false);
+    declare_path(get_, "Such as crm/contacts");
     contacts_ = declare_records(app, "contacts", "Contacts, or one of them");
     contacts_->add_option("--email", given_.emails, "With this address; may be repeated")->allow_extra_args(false);
     contacts_->add_option("--account", given_.accounts, "Of the account with this id; may be repeated")
         ->allow_extra_args(false);
     accounts_ = declare_records(app, "accounts", "Accounts, or one of them");
     opportunities_ = declare_records(app, "opportunities", "Opportunities, or one of them");
+  }
+  void declare_path(CLI::App* command, const char* what) {
+    command->add_option("path", given_.path, what)->required();
+    command->add_option("-q,--query", given_.query, "A parameter; may be repeated")
+        ->type_name("NAME=VALUE")
+        ->allow_extra_args(false);
+  }
+  void declare_hosted(CLI::App& app) {
+    app.add_flag("--hosted", given_.hosted, "Today's service, with connections in place of user tokens");
+    app.add_option("--connection", given_.connection, "Connection id, with --hosted")
+        ->type_name("ID")
+        ->envname("NANGO_CONNECTION_ID");
+    app.add_option("--provider", given_.provider, "The connection's integration, with --hosted")
+        ->type_name("KEY")
+        ->envname("NANGO_PROVIDER_CONFIG_KEY");
+    connections_ = app.add_subcommand("connections", "All connections, as JSON (--hosted)");
+    records_ = app.add_subcommand("records", "The records of a model, as JSON (--hosted)");
+    records_->add_option("model", given_.model, "Such as Contact")->required();
+    records_->add_option("--cursor", given_.cursor, "Those after the record with this cursor");
+    proxy_ = app.add_subcommand("proxy", "The connected API's own answer, as JSON (--hosted)");
+    proxy_->add_option("method", given_.method, "Such as GET")->required();
+    declare_path(proxy_, "Such as user/repos");
+    action_ = app.add_subcommand("action", "Runs an action; its result, as JSON (--hosted)");
+    action_->add_option("name", given_.action, "Such as create-issue")->required();
+    for (auto* const command : {proxy_, action_}) command->add_option("--data", given_.data, "What to send: JSON");
   }
   CLI::App* declare_records(CLI::App& app, const char* name, const char* what) {
     auto* const command = app.add_subcommand(name, what);
@@ -410,27 +439,79 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
     return command;
   }
 
-  int call() {
-    nango::client_options options{
-        .api_key = given_.key_file.empty() ? nango::env("NANGO_API_KEY") : read_key(given_.key_file),
-        .timeout = parse_duration(given_.timeout),
-        .ca_file = given_.ca_file};
-    if (options.api_key.empty())
+  nango::client_options options() const {
+    auto key = given_.key_file.empty() ? nango::env("NANGO_API_KEY") : read_key(given_.key_file);
+    if (key.empty())
       throw CLI::ValidationError("the API key", "is missing: set NANGO_API_KEY, or name a file with --key-file");
-    if (given_.user.empty())
-      throw CLI::ValidationError("the user token", "is missing: give --user, or set NANGO_USER_TOKEN");
-    if (!given_.base_url.empty()) options.base_url = given_.base_url;
-    const auto made = nango::client::create(options);
-    if (!made) return report(made.error());
-    const auto user = (*made).user(given_.user);
-    const nango::call_options each{.cancel = interrupt.token()};
-
-    if (get_->parsed()) {
-      if (given_.as_table || given_.as_csv) throw CLI::ValidationError("get", "prints JSON only");
-      const auto parameters = parse_query(given_.query);
-      return show(waited([&] { return user.get(given_.path, parameters, each); }),
-                  [](std::ostream& out, const json& result) { print_json(out, result); });
+    auto made = given_.hosted ? hosted::options(std::move(key)) : nango::client_options{.api_key = std::move(key)};
+    made.timeout = parse_duration(given_.timeout);
+    made.ca_file = given_.ca_file;
+    if (!given_.base_url.empty()) made.base_url = given_.base_url;
+    return made;
+  }
+  int call() {
+    const auto with = options();
+    const bool of_hosted = connections_->parsed() || records_->parsed() || proxy_->parsed() || action_->parsed();
+    if (!get_->parsed() && of_hosted != given_.hosted) {
+      throw CLI::ValidationError("the command", of_hosted ? "is one of --hosted" : "is none of --hosted");
     }
+    if (!given_.hosted && given_.user.empty())
+      throw CLI::ValidationError("the user token", "is missing: give --user, or set NANGO_USER_TOKEN");
+    const auto made = nango::client::create(with);
+    if (!made) return report(made.error());
+    if (given_.hosted) return call_hosted(*made, {.cancel = interrupt.token()});
+    return call_crm((*made).user(given_.user), {.cancel = interrupt.token()});
+  }
+
+  static int show_json(const nango::result<json>& got) {
+    return show(got, [](std::ostream& out, const json& result) { print_json(out, result); });
+  }
+  int get(const nango::client& from, const nango::call_options& each) const {
+    if (given_.as_table || given_.as_csv) throw CLI::ValidationError("get", "prints JSON only");
+    const auto parameters = parse_query(given_.query);
+    return show_json(waited([&] { return from.get(given_.path, parameters, each); }));
+  }
+
+  int call_hosted(const nango::client& api, const nango::call_options& each) const {
+    if (given_.as_table || given_.as_csv) throw CLI::ValidationError("--hosted", "prints JSON only");
+    if (connections_->parsed()) {
+      auto all = waited([&] { return api.get("connections", {{"limit", 2'000}}, each); });
+      return show_json(std::move(all).transform([](json&& answer) { return answer.value("connections", json()); }));
+    }
+    const bool named = !given_.connection.empty() && !given_.provider.empty();
+    if (get_->parsed()) return get(named ? hosted::connection(api, given_.connection, given_.provider) : api, each);
+    if (!named) {
+      throw CLI::ValidationError("the connection",
+                                 "is missing: give --connection and --provider, or set "
+                                 "NANGO_CONNECTION_ID and NANGO_PROVIDER_CONFIG_KEY");
+    }
+    const auto connection = hosted::connection(api, given_.connection, given_.provider);
+    if (records_->parsed()) return show_records(connection, each);
+    const auto data = given_.data.empty() ? json() : json::parse(given_.data, nullptr, false);
+    if (data.is_discarded()) throw CLI::ValidationError("--data", "must be JSON");
+    if (action_->parsed()) {
+      return show_json(waited([&] { return hosted::trigger_action(connection, given_.action, data, each); }));
+    }
+    const auto upstream = hosted::upstream(connection);
+    const auto parameters = parse_query(given_.query);
+    auto answer = waited([&] {
+      if (given_.data.empty()) return upstream.request(given_.method, given_.path, parameters, each);
+      return upstream.request_json(given_.method, given_.path, data, parameters, each);
+    });
+    return show_json(std::move(answer).transform([](nango::response&& r) { return std::move(r.result); }));
+  }
+  int show_records(const nango::client& connection, const nango::call_options& each) const {
+    json all = json::array();
+    const auto progress = waited([&] {
+      return hosted::for_each_record(
+          connection, given_.model, [&](json&& record) { all.push_back(std::move(record)); }, {.cursor = given_.cursor},
+          each);
+    });
+    return show_json(progress.failure ? nango::result<json>(*progress.failure) : std::move(all));
+  }
+
+  int call_crm(const nango::client& user, const nango::call_options& each) {
+    if (get_->parsed()) return get(user, each);
     const bool raw = given_.include_raw, one = !given_.id.empty();
     if (one && !(given_.name.empty() && given_.emails.empty() && given_.accounts.empty())) {
       throw CLI::ValidationError("an id", "is of one record, and needs no --name, --email or --account");
@@ -474,6 +555,7 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
 
   arguments given_{};
   CLI::App *get_ = nullptr, *contacts_ = nullptr, *accounts_ = nullptr, *opportunities_ = nullptr;
+  CLI::App *connections_ = nullptr, *records_ = nullptr, *proxy_ = nullptr, *action_ = nullptr;
 };
 
 }  // namespace

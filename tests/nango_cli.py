@@ -85,6 +85,38 @@ def output(runner):
     check(done.returncode == 1 and b"could not be written" in done.stderr, "a full disk", done)
 
 
+def hosted(runner):
+    """Today's service: the same server, another dialect."""
+    def run(*arguments, code=0, **more):
+        environment = {"NANGO_BASE_URL": runner.environment["NANGO_BASE_URL"].removesuffix("v1/"),
+                       "NANGO_CONNECTION_ID": "c-open", "NANGO_PROVIDER_CONFIG_KEY": "open"}
+        return runner.run("--hosted", *arguments, code=code, without=["NANGO_USER_TOKEN"], more=environment | more)
+
+    check(json.loads(run("connections")[0])[0]["connection_id"] == "c-open", "connections")
+    records = json.loads(run("records", "Ticket")[0])
+    check(len(records) == 25 and records[24]["title"] == "Ticket 25", "records", records)
+    after = records[20]["_nango_metadata"]["cursor"]
+    check(len(json.loads(run("records", "Ticket", "--cursor", after)[0])) == 4, "records after a cursor")
+    said = json.loads(run("proxy", "GET", "user/repos/", "-q", "per_page=50")[0])
+    check(said["url"] == "/user/repos/?per_page=50" and said["method"] == "GET", "a path of the connected API", said)
+    said = json.loads(run("proxy", "POST", "x", "--data", '{"a":1}')[0])
+    check(said["body"] == '{"a":1}' and said["headers"]["Content-Type"] == "application/json", "with a body", said)
+    check(json.loads(run("action", "echo", "--data", '{"a":1}')[0]) == {"a": 1}, "an action")
+    check(json.loads(run("get", "connections/c-open", "-q", "provider_config_key=open")[0])["id"] == 1, "any path")
+    for code, words, arguments, more in (
+            (5, "script_http_error", ["action", "http-error"], {}),
+            (5, "does not say why", ["proxy", "GET", "status/404"], {}),
+            (3, "Failed to find connection", ["records", "Ticket", "--connection", "nobody"], {}),
+            (2, "is none of --hosted", ["contacts"], {}),
+            (2, "prints JSON only", ["records", "Ticket", "--csv"], {}),
+            (2, "must be JSON", ["action", "echo", "--data", "{"], {}),
+            (2, "give --connection and --provider", ["records", "Ticket"], {"NANGO_PROVIDER_CONFIG_KEY": ""})):
+        _, err = run(*arguments, code=code, **more)
+        check(words in err, f"the error says: {words}", err)
+    _, err = runner.run("records", "Ticket", code=2)
+    check("is one of --hosted" in err, "without --hosted", err)
+
+
 def mistakes(runner, folder):
     def told(words, *arguments, code=2, **more):
         _, err = runner.run(*arguments, code=code, **more)
@@ -176,6 +208,7 @@ with subprocess.Popen([SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, te
     runner = Runner(*(server.stdout.readline().strip() for _ in range(4)))
     with tempfile.TemporaryDirectory() as folder:
         output(runner)
+        hosted(runner)
         mistakes(runner, folder)
         interrupted(runner)
         on_a_terminal(runner, folder)
