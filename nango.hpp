@@ -4146,8 +4146,7 @@ class record_reader {
       if (!problem_.empty()) return;
       const auto found = from.find(name);
       json nothing;
-      within(place_.empty() ? std::string(name) : std::string(".") + name,
-             [&] { read(found != from.end() ? *found : nothing, field); });
+      within(place_.empty() ? "" : ".", name, [&] { read(found != from.end() ? *found : nothing, field); });
     });
     if constexpr (requires { to.id; }) {
       if (!problem_.empty() && !to.id.empty()) problem_ += " (id \"" + to.id + "\")";
@@ -4158,7 +4157,7 @@ class record_reader {
     if (!from.is_array()) return expected("an array", from);
     to.reserve(from.size());
     for (std::size_t i = 0; i < from.size() && problem_.empty(); ++i) {
-      within('[' + std::to_string(i) + ']', [&] { read(from[i], to.emplace_back()); });
+      within("[", std::to_string(i) + ']', [&] { read(from[i], to.emplace_back()); });
     }
   }
   template <class Value> void read(json& from, std::optional<Value>& to) {
@@ -4196,9 +4195,9 @@ class record_reader {
   void read(json& from, json& to) { to = std::move(from); }
 
  private:
-  template <class Fn> void within(const std::string& part, const Fn& f) {
+  template <class Fn> void within(const char* mark, std::string_view part, const Fn& f) {
     const auto size = place_.size();
-    place_ += part;
+    place_.append(mark).append(part);
     f();
     place_.resize(size);
   }
