@@ -103,6 +103,23 @@ TEST_CASE("typed records") {
   CHECK(revenue == 1e7);
 }
 
+TEST_CASE("lists, element by element") {
+  const nango_test::local_nango server;
+  const nango::client api({.api_key = server.api_key(), .base_url = server.base_url(), .ca_file = server.ca_file()});
+  const auto user = api.user(server.user_token());
+  std::vector<std::string> ids;
+  // [each]
+  const auto count = user.for_each<nango::result<nango::crm::contact>>("crm/contacts", [&](auto&& contact) {
+    if (!contact) return std::cerr << contact.error() << '\n', true;  // such as `result[17].account is not a string`
+    ids.push_back(contact->id);
+    return ids.size() < 1'000;  // false: enough
+  });
+  if (!count) std::cerr << count.error() << '\n';  // those before it were handed on
+  // [end]
+  CHECK(count.value() == ids.size());
+  CHECK(ids.size() == 2);
+}
+
 TEST_CASE("options") {
   const nango_test::local_nango server;
   const auto key = server.api_key(), url = server.base_url(), authorities = server.ca_file();

@@ -73,11 +73,12 @@ def show_lines(httplib, *command):
 
 def main():
     build = sys.argv[1] if len(sys.argv) > 1 else "build"
-    names = ["instructions", "allocations", "limiter", "wire", "wire_upstream"]
+    names = ["instructions", "allocations", "lists", "limiter", "wire", "wire_upstream"]
     programs = {name: built(build, "bench_" + name) for name in names}
     print("| figure | httplib | goal | value | 95 % | | |\n|---|---|---|---:|---|---|---|", flush=True)
     shows = {"instructions": show_instructions,
              "allocations": lambda program: show_lines("", program),
+             "lists": lambda program: show_lines("", program),
              "limiter": show_limiter,
              "wire": lambda program: show_lines("packaged", program),
              "wire_upstream": lambda program: show_lines("upstream", program)}

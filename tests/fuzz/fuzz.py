@@ -38,6 +38,7 @@ TARGETS = {
     'times': (['crm.cpp'], [b'\1']),
     'numbers': (['crm.cpp', 'client.cpp'], [bytes([which]) for which in range(8)]),
     'crm': (['crm.cpp'], [bytes([which]) for which in range(6)]),
+    'lists': (['lists.cpp', 'crm.cpp'], [b'\0\0\0\x1f\x1f', b'\1\0\0\x1f\x1f', b'\0\1\0\x1f\x1f']),
     'webhook': (['hosted_webhook.cpp'], [b'\0\0', b'\1\3key\x1f', b'\4\0key\x1fbody\x1f']),
     'client': (['client_retries.cpp', 'client_secrets.cpp', 'client_limiter.cpp'], [b'', b'\7\xd0\0\2\0\x0a\1\0']),
     'limiter': (['rate_limiter.cpp'], [b'', b'\1\x64\1\0\x10']),

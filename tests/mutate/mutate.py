@@ -37,16 +37,16 @@ SECTIONS = {
     'Rate limiter': ['rate_limiter_simulation', 'client_limiter', 'rate_limiter'],
     'Time that does not overflow': ['client_retries', 'rate_limiter_simulation', 'rate_limiter'],
     'Paths and queries': ['path', 'client_options', 'client'],
-    'Envelope': ['envelope'],
+    'Envelope': ['envelope', 'lists'],
     'Retries': ['retry'],
-    'Client': ['client', 'client_options', 'client_retries', 'client_limiter', 'client_secrets'],
+    'Client': ['client', 'client_options', 'client_retries', 'client_limiter', 'client_secrets', 'lists'],
     'Default backend': ['httplib_backend', 'httplib_compression', 'faults_certificates', 'faults_cancel', 'faults_memory',
                         'faults_proxy', 'faults_threads', 'faults_sigpipe', 'httplib_pool'],
     'CRM resources': ['crm'],
     'Hosted API': ['hosted', 'hosted_actions', 'hosted_upstream', 'hosted_webhook'],
 }
 ALL = ['error', 'result', 'http_seam', 'path', 'envelope', 'retry', 'client', 'client_options', 'client_retries',
-       'client_limiter', 'client_secrets', 'crm', 'hosted', 'hosted_actions', 'hosted_upstream',
+       'client_limiter', 'client_secrets', 'lists', 'crm', 'hosted', 'hosted_actions', 'hosted_upstream',
        'rate_limiter_simulation', 'rate_limiter']
 ON_HTTPLIB = set(SECTIONS['Default backend']) | {'hosted_webhook', 'faults'}
 SLOW_CASE = '*is closed after 50 s*'
