@@ -4391,12 +4391,14 @@ inline error gave_up(error last, errc why) {
   return last;
 }
 
-struct action_id : std::string {};
+struct action_id {
+  std::string text{};
+};
 template <> struct decoder<action_id> {
   static std::string read(json& from, std::optional<action_id>& to, const std::string& place) {
     auto* id = find_text(from, "id");
     if (id == nullptr || id->empty()) return place + " has no id of an action";
-    to.emplace(std::move(*id));
+    to.emplace().text = std::move(*id);
     return {};
   }
 };
@@ -4754,7 +4756,9 @@ result<std::string> trigger_action_async(const basic_client<Backend, Limiter>& c
                                          const json& input, const call_options& options) {
   auto asked = options;
   asked.headers.push_back({"X-Async", "true"});
-  return trigger_action<detail::action_id>(connection, name, input, asked).transform([](std::string id) { return id; });
+  return trigger_action<detail::action_id>(connection, name, input, asked).transform([](detail::action_id id) {
+    return id.text;
+  });
 }
 
 template <class Value, http_backend Backend, rate_limiter Limiter>
