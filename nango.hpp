@@ -739,13 +739,12 @@ struct attempt {
   std::span<const header> headers{};                    ///< Of the answer; empty: there was none.
 };
 
-/// On whose behalf a handle calls.
+/// On whose behalf a handle calls. Paths below a prefix are another API's: they may be empty, have empty segments and
+/// end in a slash.
 struct identity {
-  nango::headers headers{};  ///< Sent with each call; as call_options::headers and X-User-Account, and none empty.
-  std::string limit_key{};   ///< What the limiter counts by; empty: not limited.
-  /// Put before each path, such as "proxy/". The paths are then another API's: they may be empty, have empty segments
-  /// and end in a slash. With a slash at its own end.
-  std::string path_prefix{};
+  nango::headers headers{};   ///< Sent with each call; as call_options::headers and X-User-Account, and none empty.
+  std::string limit_key{};    ///< What the limiter counts by; empty: not limited.
+  std::string path_prefix{};  ///< Put before each path, with a slash at its end; empty: nothing.
   /// A header that repeats the content type of a body, unless the call has one of that name; empty: there is none.
   std::string content_type_header{};
 };
@@ -1246,7 +1245,7 @@ template <http_backend Backend, rate_limiter Limiter>
 result<std::string> trigger_action_async(const basic_client<Backend, Limiter>& connection, std::string_view name,
                                          const json& input, const call_options& options = {});
 
-/// Asks for the outcome of such an action (GET action/<id>) until there is one, with pauses from 100 ms to 5 s: its
+/// Asks for the outcome of such an action (GET action/ID) until there is one, with pauses from 100 ms to 5 s: its
 /// result, or the error that it ended with (script_http_error, action_script_runtime_error, script_internal_error,
 /// action_script_failure in error::type). A 404, a lost connection, a 5xx of a gateway and a 429 are no outcome. At the
 /// deadline timed_out, also for an id that never was. `options.timeout` is for all of it; `options.retry` is not used.
