@@ -3946,16 +3946,19 @@ class httplib_pool {
       return is_stale(each->born, each->idle_since, each->idle_limit, now);
     };
     auto& idle = idle_.get();
-    std::vector<taken> dropped;  // closed when the lock is released
-    for (std::unique_lock lock(idle.mutex); !idle.all.empty();) {
-      const auto place = is_old(idle.all.front()) ? idle.all.begin() : idle.all.end() - 1;
-      auto found = std::move(*place);
-      idle.all.erase(place);
-      if (!is_old(found) && found->is_quiet()) {
+    for (;;) {
+      taken found, dropped;  // closed before another is made, and without the lock
+      {
+        const std::unique_lock lock(idle.mutex);
+        if (idle.all.empty()) break;
+        const auto place = is_old(idle.all.front()) ? idle.all.begin() : idle.all.end() - 1;
+        (is_old(*place) ? dropped : found) = std::move(*place);
+        idle.all.erase(place);
+      }
+      if (found && found->is_quiet()) {
         found->begin(request);
         return found;
       }
-      dropped.push_back(std::move(found));
     }
     auto made = std::make_unique<connection>();
     made->begin(request);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <thread>
 
 #include "descriptor_limit.hpp"
 #include "fault_server.hpp"
@@ -68,6 +69,21 @@ TEST_CASE("one free descriptor is enough for a call") {
   const nango_test::descriptor_limit one(1);
   for (int i = 0; i < 2; ++i) {
     const auto answer = api.post("x", {{"i", i}});
+    CHECK_MESSAGE(answer, answer.error());
+  }
+}
+
+TEST_CASE("a connection that cannot be used again is closed before the next one is made") {
+  for (const auto how : {ending::close, ending::break_off, ending::reset}) {
+    CAPTURE(static_cast<int>(how));
+    const server_process server(
+        nango_test::fault_server_options{.script = {{.bytes = nango_test::sound_answer("0"), .then = how}}});
+    const nango::client api(
+        {.api_key = "key", .base_url = server.base_url(), .retry = {.max_attempts = 1}, .ca_file = server.ca_file()});
+    REQUIRE(api.get("first"));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // until the end has come; it is the same if not
+    const nango_test::descriptor_limit none(0);
+    const auto answer = api.get("next");
     CHECK_MESSAGE(answer, answer.error());
   }
 }
