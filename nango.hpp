@@ -19,6 +19,10 @@
 #ifndef NANGO_HPP
 #define NANGO_HPP
 
+#if (defined(_MSVC_LANG) ? _MSVC_LANG : __cplusplus) <= 201703L
+#error "nango.hpp needs C++20: compile with -std=c++20 (MSVC: /std:c++20; CMake: cxx_std_20)"
+#else
+
 /// @{ This version, as numbers for `#if` and as a text.
 #define NANGO_VERSION_MAJOR 0
 #define NANGO_VERSION_MINOR 2
@@ -57,7 +61,8 @@
 #include <utility>             // move, forward
 #include <vector>              // headers, queries
 
-#include <nlohmann/json.hpp>  // every result is JSON
+// By quotes, so that a copy beside this header goes before an installed one.
+#include "nlohmann/json.hpp"   // every result is JSON
 
 #ifndef _WIN32
 #include <pthread.h>  // a child of fork() gets a state of its own
@@ -75,9 +80,9 @@
 link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
 #else
 #define NANGO_DETAIL_HTTPLIB
+#include "httplib.h"         // the codec; by quotes as above
 #include <errno.h>           // why a system call failed
 #include <fcntl.h>           // sockets that do not block
-#include <httplib.h>         // the codec
 #include <netdb.h>           // names become addresses
 #include <netinet/in.h>      // IPPROTO_TCP
 #include <netinet/tcp.h>     // is the peer still there?
@@ -231,6 +236,12 @@ namespace detail {  // forward declarations; the namespace itself is opened once
 [[noreturn]] void no_value(const error& e);
 template <class Value> inline constexpr bool is_result = false;
 template <class Value> inline constexpr bool is_result<result<Value>> = true;
+template <class T>
+concept query_text = std::convertible_to<const T&, std::string_view> && !std::same_as<T, std::nullptr_t>;
+template <class T>
+concept query_integer =
+    std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char> && !std::same_as<T, wchar_t> &&
+    !std::same_as<T, decltype(u8'a')> && !std::same_as<T, char16_t> && !std::same_as<T, char32_t>;
 template <class Clock> class limiter;
 struct limiter_shard;
 class limiter_window;
@@ -268,6 +279,10 @@ template <class Value> class [[nodiscard]] result {
   /// A failure.
   result(nango::error e) : error_(std::move(e)) {}
   result(errc) = delete;  ///< It would become a JSON number; return an error that says what happened.
+  /// @{ A result is no range: check it, then loop over its value.
+  Value* begin() const = delete;  // check the result `r`, then write for (auto& x : *r)
+  Value* end() const = delete;
+  /// @}
 
   /// @{ Copies and moves as the value does; one that was moved from keeps a value that was moved from. If a value
   /// throws as it is moved, the target of the assignment has none, and the error that it had.
@@ -391,6 +406,10 @@ template <class Value> class [[nodiscard]] result {
   bool has_value_ = false;
   nango::error error_{};
 };
+
+/// A result is not printed: check it, then print its value or its error.
+template <class Char, class Traits, class Value>
+std::ostream& operator<<(std::basic_ostream<Char, Traits>&, const result<Value>&) = delete;  // print *r or r.error()
 
 /// Success without a value, or an error.
 template <> class [[nodiscard]] result<void> {
@@ -646,17 +665,17 @@ struct param {
   std::string value;  ///< As text.
 
   /// A text: std::string, std::string_view, const char* (null: empty).
-  template <class Text>
-    requires std::convertible_to<const Text&, std::string_view> && (!std::same_as<Text, std::nullptr_t>)
+  template <detail::query_text Text>
   param(std::string name_, const Text& value_) : name(std::move(name_)), value(text_of(value_)) {}
   /// "true" or "false".
   param(std::string name_, std::same_as<bool> auto value_) : name(std::move(name_)), value(value_ ? "true" : "false") {}
   /// An integer, in decimal. Characters are no integers here.
-  template <std::integral Integer>
-    requires(!std::same_as<Integer, bool> && !std::same_as<Integer, char> && !std::same_as<Integer, wchar_t> &&
-             !std::same_as<Integer, decltype(u8'a')> && !std::same_as<Integer, char16_t> &&
-             !std::same_as<Integer, char32_t>)
+  template <detail::query_integer Integer>
   param(std::string name_, Integer value_) : name(std::move(name_)), value(std::to_string(value_)) {}
+  /// Anything else is refused.
+  template <class Other>
+    requires(!detail::query_text<Other> && !detail::query_integer<Other> && !std::same_as<Other, bool>)
+  param(std::string, const Other&) = delete;  // a value is text, a bool or an integer: std::to_string(1.5), *optional
 
  private:
   template <class Text> static std::string_view text_of(const Text& text) {
@@ -766,6 +785,9 @@ struct dialect {
 
 /// What a client is made of. Checked when the client is made: what makes no sense is invalid_argument. Times are more
 /// than 0, attempt_timeout aside; texts for headers have no control characters, and no space at an end.
+///
+///     nango::client_options options{.api_key = key, .timeout = 5s};  // named: a misspelt field is then one error
+///     nango::client api(options);
 struct client_options {
   std::string api_key{};                                   ///< A secret: it is in no error, log or observer call.
   std::string user_token{};                                ///< For programs with one end user; empty: none.
@@ -807,6 +829,12 @@ template <class Body>
 concept json_body = std::constructible_from<json, const Body&> &&
                     (std::same_as<Body, json> || std::same_as<Body, std::nullptr_t> ||
                      !std::convertible_to<const Body&, std::string_view>);  // say json::parse(text) or json(text)
+
+/// What a call can give: what json::get<Value>() makes, or void. A type of yours needs a from_json beside it.
+template <class Value>
+concept json_value = std::is_void_v<Value> || requires(const json& from) {
+  from.get<Value>();  // write void from_json(const nango::json&, Value&) in the namespace of Value
+};
 
 /// A backend that a client can make by itself: from the options, or by a static create() that returns a result.
 template <class Backend>
@@ -874,40 +902,46 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   /// @{ Calls with GET or DELETE, and decodes the result by `json::get<Value>()` (a mismatch is decode_error, and so is
   /// a number that does not fit an integer type).
   /// Value = void ignores it.
-  template <class Value = json>
+  template <json_value Value = json>
   result<Value> get(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
     return core_->template get<Value>(*handle_, "GET", path, parameters, {}, options);
   }
-  template <class Value = json>
+  template <json_value Value = json>
   result<Value> del(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
     return core_->template get<Value>(*handle_, "DELETE", path, parameters, {}, options);
   }
+  template <json_value Value = json, std::convertible_to<std::string_view> Text>
+  result<Value> get(std::string_view, std::initializer_list<Text> /* a query has pairs: {{"name", "Rolf"}} */,
+                    const call_options& = {}) const = delete;
+  template <json_value Value = json, std::convertible_to<std::string_view> Text>
+  result<Value> del(std::string_view, std::initializer_list<Text> /* a query has pairs: {{"name", "Rolf"}} */,
+                    const call_options& = {}) const = delete;
   /// @}
   /// @{ The same with POST, PUT or PATCH and a JSON body; `{}` is null, as nlohmann/json reads it. With a query all
   /// four arguments are due.
-  template <class Value = json, json_body Body = json>
+  template <json_value Value = json, json_body Body = json>
   result<Value> post(std::string_view path, const Body& body, const call_options& options = {}) const {
     return post<Value>(path, body, query(), options);
   }
-  template <class Value = json, json_body Body = json>
+  template <json_value Value = json, json_body Body = json>
   result<Value> post(std::string_view path, const Body& body, const query& parameters,
                      const call_options& options) const {
     return core_->template get_json<Value>(*handle_, "POST", path, parameters, body, options);
   }
-  template <class Value = json, json_body Body = json>
+  template <json_value Value = json, json_body Body = json>
   result<Value> put(std::string_view path, const Body& body, const call_options& options = {}) const {
     return put<Value>(path, body, query(), options);
   }
-  template <class Value = json, json_body Body = json>
+  template <json_value Value = json, json_body Body = json>
   result<Value> put(std::string_view path, const Body& body, const query& parameters,
                     const call_options& options) const {
     return core_->template get_json<Value>(*handle_, "PUT", path, parameters, body, options);
   }
-  template <class Value = json, json_body Body = json>
+  template <json_value Value = json, json_body Body = json>
   result<Value> patch(std::string_view path, const Body& body, const call_options& options = {}) const {
     return patch<Value>(path, body, query(), options);
   }
-  template <class Value = json, json_body Body = json>
+  template <json_value Value = json, json_body Body = json>
   result<Value> patch(std::string_view path, const Body& body, const query& parameters,
                       const call_options& options) const {
     return core_->template get_json<Value>(*handle_, "PATCH", path, parameters, body, options);
@@ -3125,8 +3159,8 @@ inline socket_handle make_socket(int family) noexcept {
   ::fcntl(made.get(), F_SETFD, FD_CLOEXEC);
 #endif
   if (!made.is_open()) return made;
-  made.set(IPPROTO_TCP, TCP_NODELAY, 1);  // or a POST takes 40 ms more
-  made.set(SOL_SOCKET, SO_KEEPALIVE, 1);  // probes show whether a silent peer is still there
+  made.set(IPPROTO_TCP, TCP_NODELAY, 1);   // or a POST takes 40 ms more
+  made.set(SOL_SOCKET, SO_KEEPALIVE, 1);   // probes show whether a silent peer is still there
 #if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
   made.set(IPPROTO_TCP, TCP_KEEPIDLE, 5);  // seconds
   made.set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
@@ -4828,4 +4862,5 @@ inline bool verify_webhook(std::string_view raw_body, std::string_view signature
 #undef NANGO_DETAIL_VERSION
 #undef NANGO_DETAIL_VISIBLE
 
+#endif  // C++20
 #endif  // NANGO_HPP

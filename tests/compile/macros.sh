@@ -20,7 +20,7 @@ macros() {
 }
 
 # What it includes, by itself.
-sed -E '/^#error/,/[^\\]$/d' "$header" | grep -E '^#(include|if|el|endif)' > "$folder/included.hpp"
+sed -E -e '/^#error.*[^\\]$/d' -e '/^#error/,/[^\\]$/d' "$header" | grep -E '^#(include|if|el|endif)' > "$folder/included.hpp"
 macros "$folder/included.hpp" > "$folder/before"
 macros "$header" > "$folder/after"
 left=$(comm -13 "$folder/before" "$folder/after")

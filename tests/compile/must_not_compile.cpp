@@ -14,6 +14,27 @@ nango::result<nango::json> call_by_default_backend() { return nango::client({.ap
 #include "nango.hpp"
 #endif
 
+#include <iostream>
+#include <sstream>
+
+struct point {  // without a from_json
+  int x = 0;
+};
+struct words {
+  int x = 0;
+};
+void from_json(const nango::json& from, words& to) { from.get_to(to.x); }
+
+// How a program prints results is its own to say, and which of them have a loop.
+template <class Value>
+std::ostream& operator<<(std::ostream& out, const nango::result<Value>& r)
+  requires(std::same_as<Value, words>)
+{
+  return out << (r ? "words" : "none");
+}
+static_assert(!std::ranges::range<nango::result<nango::json>> &&
+              !std::constructible_from<nango::param, const char*, double>);
+
 auto call(const nango::basic_client<nango::any_backend>& api) {
 #if defined(POST_TEXT)
   return api.post("x", "{}");
@@ -33,6 +54,22 @@ auto call(const nango::basic_client<nango::any_backend>& api) {
   return api.get("x", {nango::param("a", nullptr)});
 #elif defined(PARAM_OF_JSON)
   return api.get("x", {nango::param("a", nango::json(1))});
+#elif defined(PARAM_OF_DOUBLE)
+  return api.get("x", {{"limit", 1.5}});
+#elif defined(PARAM_OF_OPTIONAL)
+  return api.get("x", {{"limit", std::optional<int>(1)}});
+#elif defined(QUERY_WITHOUT_PAIRS)
+  return api.get("x", {"name", "Rolf"});
+#elif defined(LOOP_OVER_RESULT)
+  for (auto& contact : api.get("x")) return contact;
+  return nango::json();
+#elif defined(PRINT_RESULT)
+  return &(std::cout << api.get("x"));
+#elif defined(NO_FROM_JSON)
+  return api.get<point>("x");
+#elif defined(NO_SUCH_OPTION)
+  const nango::client_options options{.api_key = "key", .timout = std::chrono::seconds(5)};
+  return api.get("x");
 #elif defined(DANGLING_ARROW)
   nango::json& gone = *api.get("x").operator->();
   return gone;
@@ -43,7 +80,17 @@ auto call(const nango::basic_client<nango::any_backend>& api) {
 #else
   static_cast<void>(api.put("x", nango::json("{}")));
   static_cast<void>(api.request_json("POST", "x", {{"a", 1}}));
-  static_cast<void>(api.get("x", {{"a", "b"}, {"c", 1}, {"d", true}}));
+  const std::string text = "b";
+  static_cast<void>(api.get("x", {{"a", text}, {"c", 1}, {"d", true}, {"e", std::string_view(text)}}, {}));
+  static_cast<void>(api.get("x", {{"a", "b"}}));
+  static_cast<void>(api.get("x", {{text, text}}));
+  static_cast<void>(api.get("x", {nango::param("a", "b"), {"c", "d"}}));
+  static_cast<void>(api.get("x", {}, {.timeout = std::chrono::seconds(1)}));
+  static_cast<void>(api.del<void>("x", {}));
+  const nango::query parameters(2, {"a", 1});
+  static_cast<void>(api.get("x", {parameters.begin(), parameters.end()}));
+  static_cast<void>(api.get<std::map<std::string, std::vector<words>>>("x", {parameters}));
+  std::ostringstream() << api.get<words>("x");
   return api.post("x", {});
 #endif
 }

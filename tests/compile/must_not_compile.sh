@@ -1,11 +1,11 @@
 #!/bin/sh
-# must_not_compile.sh SAYS ERRORS COMPILER... -- ARGUMENT...
-# Passes if the compiler refuses, says SAYS, and has ERRORS errors (a number, or any); with an empty SAYS, if it
-# compiles.
+# must_not_compile.sh SAYS ERRORS LINES COMPILER... -- ARGUMENT...
+# Passes if the compiler refuses, says SAYS, and has ERRORS errors (a number, or any) in LINES lines at most (or any);
+# with an empty SAYS, if it compiles.
 set -u
 export LC_ALL=C
-says=$1 errors=$2
-shift 2
+says=$1 errors=$2 most=$3
+shift 3
 compiler=
 while [ "$1" != -- ]; do compiler="$compiler $1"; shift; done
 shift
@@ -16,9 +16,12 @@ if [ $? -eq 0 ]; then
   exit 1
 fi
 found=$(printf '%s\n' "$output" | grep -c 'error:')
+lines=$(printf '%s\n' "$output" | wc -l)
 case $output in
-  *"$says"*) [ -n "$says" ] && { [ "$errors" = any ] || [ "$errors" = "$found" ]; } && exit 0 ;;
+  *"$says"*)
+    [ -n "$says" ] && { [ "$errors" = any ] || [ "$errors" = "$found" ]; } &&
+      { [ "$most" = any ] || [ "$lines" -le "$most" ]; } && exit 0 ;;
 esac
-echo "the compiler does not say \"$says\" in $errors errors, but:"
+echo "the compiler does not say \"$says\" in $errors errors and $most lines, but in $found and $lines:"
 echo "$output"
 exit 1
