@@ -9,6 +9,8 @@ import xml.etree.ElementTree as xml
 names = {}  # by their ids, since a namespace's are also those of its inline namespace
 for file in glob.glob(sys.argv[1] + "/*.xml"):
     for compound in xml.parse(file).iter("compounddef"):
+        if compound.find("location").get("file") == "[generated]":  # another library's namespace that is only named here
+            continue
         place = compound.findtext("compoundname")
         for entry in [compound, *compound.iter("memberdef"), *compound.iter("enumvalue")]:
             name = place if entry is compound else place + "::" + entry.findtext("name")
