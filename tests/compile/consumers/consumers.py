@@ -93,6 +93,30 @@ def check(program, name, backend="httplib [0-9.]+"):
         sys.exit(f"it should have named {name} and {backend}, and said: {said}")
 
 
+def repository(folder):
+    """The address of a git repository made of all that is in the folder."""
+    git = ["git", "-C", folder, "-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
+    run(*git, "init", "--quiet")
+    run(*git, "add", "--all")
+    run(*git, "commit", "--quiet", "--message=All of it")
+    return pathlib.Path(folder).resolve().as_uri()
+
+
+def own_copy(folder, target, definition=""):
+    """A folder with a package's header and a CMakeLists.txt as its upstream has it."""
+    name = target.split("::")[0]
+    pathlib.Path(folder, "CMakeLists.txt").write_text(
+        f"cmake_minimum_required(VERSION 3.19)\nproject({name} CXX)\nadd_library({name} INTERFACE)\n"
+        f"add_library({target} ALIAS {name})\ntarget_include_directories({name} INTERFACE ${{CMAKE_CURRENT_SOURCE_DIR}})\n"
+        f"target_compile_definitions({name} INTERFACE {definition})\n")
+
+
+def marked_httplib(folder):
+    pathlib.Path(folder).mkdir(parents=True)
+    shutil.copy(packaged_httplib(), folder)
+    change(pathlib.Path(folder, "httplib.h"), '(#define CPPHTTPLIB_VERSION) ".*"', rf'\1 "{OWN_HTTPLIB}"')
+
+
 def cmake(prefix, *options, fails_with=None, **env):
     need("cmake")
     shutil.rmtree("build", ignore_errors=True)
@@ -107,6 +131,22 @@ def gxx_line(prefix):
     copied_header(prefix, "gxx_line")
     run("sh", "-eu", "build.sh")
     check("./main", "gxx_line")
+
+
+def gxx_line_beside(prefix):
+    """Upstream's httplib.h beside the header goes before the installed one."""
+    need("g++", "clang++")
+    upstream = os.environ.get("NANGO_UPSTREAM_HTTPLIB", "").split(":")[-1]
+    if not upstream:
+        print("skipped: NANGO_UPSTREAM_HTTPLIB is not set")
+        sys.exit(77)
+    copied_header(prefix, "gxx_line_beside")
+    shutil.copy(f"{upstream}/httplib.h", ".")
+    version = re.search(r'CPPHTTPLIB_VERSION "(.*)"', pathlib.Path("httplib.h").read_text())[1]
+    for compiler in ["g++", "clang++"]:
+        change(pathlib.Path("build.sh"), r"^\S+", compiler)
+        run("sh", "-eu", "build.sh")
+        check("./main", "gxx_line_beside", f"httplib {re.escape(version)}")
 
 
 def makefile(prefix):
@@ -162,23 +202,60 @@ def cmake_copy(prefix):
 
 def own_httplib(prefix):
     need("g++", "cmake")
-    pathlib.Path("third_party").mkdir()
-    shutil.copy(packaged_httplib(), "third_party")
-    change(pathlib.Path("third_party/httplib.h"), '(#define CPPHTTPLIB_VERSION) ".*"', rf'\1 "{OWN_HTTPLIB}"')
+    marked_httplib("third_party")
     cmake(moved(prefix, "own_httplib"), LINK_HTTPLIB)
     check("build/main", "own_httplib", f"httplib {re.escape(OWN_HTTPLIB)}")
+
+
+def cmake_subdirectory(_):
+    """With what is installed; and what is said where that is missing."""
+    need("cmake")
+    pathlib.Path("third_party").mkdir()
+    copy_checkout("third_party/nango")
+    mark(pathlib.Path("third_party/nango/nango.hpp"), "cmake_subdirectory")
+    cmake("")
+    check("build/main", "cmake_subdirectory")
+    cmake("", "-DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON", fails_with="nango.hpp needs nlohmann/json 3.11.")
+    cmake("", NO_OPENSSL, fails_with="Only nango::core is there: nango.hpp's default backend needs cpp-httplib and OpenSSL 3.")
+
+
+def cmake_fetch(_):
+    """All three by FetchContent, as CPM does it too; nothing that is installed is taken but OpenSSL."""
+    need("cmake", "git")
+    copy_checkout("nango_repository")
+    mark(pathlib.Path("nango_repository/nango.hpp"), "cmake_fetch")
+    shutil.copytree("/usr/include/nlohmann", "json_repository/nlohmann")
+    own_copy("json_repository", "nlohmann_json::nlohmann_json")
+    marked_httplib("httplib_repository")
+    own_copy("httplib_repository", "httplib::httplib", "CPPHTTPLIB_OPENSSL_SUPPORT")
+    for what in ["json", "httplib", "nango"]:
+        placeholder = " REPOSITORY" if what == "nango" else f" {what.upper()}_REPOSITORY"
+        change(pathlib.Path("CMakeLists.txt"), placeholder, " " + repository(f"{what}_repository"))
+    cmake("", LINK_HTTPLIB, "-DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON", NO_HTTPLIB)
+    check("build/main", "cmake_fetch", f"httplib {re.escape(OWN_HTTPLIB)}")
+
+
+def cmake_port(prefix):
+    """The project of cmake_package, with cpp-httplib as vcpkg and Conan lay it out; and a port that has no TLS."""
+    marked_httplib("port/include")
+    config = pathlib.Path("port/share/httplib/httplib-config.cmake")
+    config.parent.mkdir(parents=True)
+    text = ("add_library(httplib::httplib INTERFACE IMPORTED)\nset_target_properties(httplib::httplib PROPERTIES "
+            'INTERFACE_INCLUDE_DIRECTORIES "${CMAKE_CURRENT_LIST_DIR}/../../include"')
+    config.write_text(text + " INTERFACE_COMPILE_DEFINITIONS CPPHTTPLIB_OPENSSL_SUPPORT)\n")
+    prefixes = f"{moved(prefix, 'cmake_port')};{config.parent.parent.parent.resolve()}"
+    cmake(prefixes, LINK_HTTPLIB)
+    check("build/main", "cmake_port", f"httplib {re.escape(OWN_HTTPLIB)}")
+    config.write_text(text + ")\n")
+    run("cmake", "build")
+    run("cmake", "--build", "build", fails_with="Define CPPHTTPLIB_OPENSSL_SUPPORT for the whole program")
 
 
 def meson_subproject(_):
     need("git", "meson")
     copy_checkout("repository")
     mark(pathlib.Path("repository/nango.hpp"), "meson_subproject")
-    git = ["git", "-C", "repository", "-c", "user.name=test", "-c", "user.email=test@example.com",
-           "-c", "commit.gpgsign=false"]
-    run(*git, "init", "--quiet")
-    run(*git, "add", "--all")
-    run(*git, "commit", "--quiet", "--message=All of it")
-    change(pathlib.Path("subprojects/nango.wrap"), "REPOSITORY", pathlib.Path("repository").resolve().as_uri())
+    change(pathlib.Path("subprojects/nango.wrap"), "REPOSITORY", repository("repository"))
     run("meson", "setup", "build", "--buildtype=plain", "--force-fallback-for=nango")  # also where nango is installed
     targets = [target["name"] for target in json.loads(run("meson", "introspect", "--targets", "build"))]
     if targets != ["core", "main"]:
@@ -196,7 +273,7 @@ def install(prefix):
     mark(prefix / "include/nango.hpp", "installed")
 
 
-PROJECT = {"cmake_plain_header": "cmake_package", "cmake_refusals": "cmake_package"}  # where it is not the name
+PROJECT = {"cmake_plain_header": "cmake_package", "cmake_refusals": "cmake_package", "cmake_port": "cmake_package"}  # where it is not the name
 
 name, prefix = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
 with tempfile.TemporaryDirectory() as folder:

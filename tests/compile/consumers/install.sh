@@ -1,2 +1,2 @@
-meson setup build-install --prefix "$PREFIX"
+meson setup build-install --prefix "$PREFIX" -Dauto_features=disabled
 meson install -C build-install --no-rebuild
