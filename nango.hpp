@@ -4428,8 +4428,8 @@ inline error gave_up(error last, errc why) {
 }
 
 struct action_id {
-  std::string text{  friend void from_json(const json&, action_id&);  // what a call can give has one; the decoder below reads it
-};
+  std::string text{};
+  friend void from_json(const json&, action_id&);  // what a call gives has one; the decoder below reads it
 };
 template <> struct decoder<action_id> {
   static std::string read(json& from, std::optional<action_id>& to, const std::string& place) {
