@@ -572,12 +572,9 @@ TEST_CASE_FIXTURE(at_the_start, "a token that is not canceled does no harm") {
 
 TEST_CASE_FIXTURE(at_the_start, "a rate that makes no sense makes each call invalid") {
   std::vector<nango::rate> senseless = {
-      {.requests = 0},
-      {.per = 0ns},
-      {.per = -1ns},
-      {.per = nanoseconds::min()},
-      {.linger = -1ns},
-      {.linger = nanoseconds::min()},
+      {.requests = 0},  {.per = 0ns},
+      {.per = -1ns},    {.per = nanoseconds::min()},
+      {.linger = -1ns}, {.linger = nanoseconds::min()},
   };
   constexpr auto most = (std::numeric_limits<std::size_t>::max)();
   if (most > 0xFFFF'FFFF) senseless.push_back({.requests = most});  // on 32 bits it is a rate as any other
