@@ -137,7 +137,8 @@ def combinations(folder):
     yield upstream("g++-12", "c++20", what="no exceptions, no RTTI", flags=[*no_exceptions, "-DCPPHTTPLIB_NO_EXCEPTIONS"])
     yield core("x86_64-w64-mingw32-g++-posix", "c++20", what="`<windows.h>` first", runs=False,
                flags=["-include", "windows.h", "-isystem", str(folder / "json")])
-    yield core("g++-12", "c++20", what="32 bits", flags=["-m32"])
+    # Debian's gcc-multilib, which links /usr/include/asm, cannot be installed beside cross compilers.
+    yield core("g++-12", "c++20", what="32 bits", flags=["-m32", "-idirafter", "/usr/include/x86_64-linux-gnu"])
     yield core("g++-12", "c++20", what="hostile macros", flags=hostile)
     yield core("clang++-19", "c++2c", what="hostile macros", flags=["-stdlib=libc++", *hostile], library="libc++ 19")
     yield packaged("g++-12", "c++20", what="hostile macros", flags=hostile, sources=["../alone.cpp"])
