@@ -17,6 +17,9 @@ LEFT_OUT = {
     "ratio": "the same",
     "initializer_list": "of std::min({...}), which algorithm brings",
     "map": "of httplib's headers, which httplib.h brings",
+    "time.h": "time_t is in the interface of httplib's streams",
+    "fcntl.h": "for systems whose socket() takes no flags",
+    "iterator": "iterators are in many headers; this is the one that has to have them",
     "concepts": "std::same_as and others are used in constraints alone, where the tool does not look",
     "cstddef": "std::size_t is in many headers; this is the one that has to have it",
 }
