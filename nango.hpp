@@ -826,13 +826,13 @@ struct call_options {
 /// A JSON body, whose numbers are finite. Text is not accepted, since it would be sent as a JSON string: say
 /// json::parse(text) or json(text).
 template <class Body>
-concept json_body = std::constructible_from<json, const Body&> &&
-                    (std::same_as<Body, json> || std::same_as<Body, std::nullptr_t> ||
+concept json_body = std::same_as<Body, json> || std::same_as<Body, std::nullptr_t> ||
+                    (std::constructible_from<json, const Body&> &&
                      !std::convertible_to<const Body&, std::string_view>);  // say json::parse(text) or json(text)
 
 /// What a call can give: what json::get<Value>() makes, or void. A type of yours needs a from_json beside it.
 template <class Value>
-concept json_value = std::is_void_v<Value> || requires(const json& from) {
+concept json_value = std::is_void_v<Value> || std::same_as<Value, json> || requires(const json& from) {
   from.get<Value>();  // write void from_json(const nango::json&, Value&) in the namespace of Value
 };
 
@@ -887,11 +887,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 
   /// A handle for one end user (API basics: X-User-Account). A bad token, such as "", makes each of its calls
   /// invalid_argument.
-  basic_client user(std::string_view token) const {
-    identity who{.limit_key = std::string(token)};
-    who.headers.push_back({"X-User-Account", std::string(token)});  // moved, which an initializer list is not
-    return as(std::move(who));
-  }
+  basic_client user(std::string_view token) const { return as(core::user(token)); }
   /// The general form of user(): who is named by which headers, and counted by what.
   basic_client as(identity who) const { return {core_, core_->make_handle(std::move(who))}; }
   /// What as() was given, or what the options and user() come to. Lives as long as this handle or a copy of it.
@@ -904,11 +900,11 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   /// Value = void ignores it.
   template <json_value Value = json>
   result<Value> get(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
-    return core_->template get<Value>(*handle_, "GET", path, parameters, {}, options);
+    return core_->template get<Value>({*handle_, "GET", path, parameters, options});
   }
   template <json_value Value = json>
   result<Value> del(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
-    return core_->template get<Value>(*handle_, "DELETE", path, parameters, {}, options);
+    return core_->template get<Value>({*handle_, "DELETE", path, parameters, options});
   }
   template <json_value Value = json, std::convertible_to<std::string_view> Text>
   result<Value> get(std::string_view, std::initializer_list<Text> /* a query has pairs: {{"name", "Rolf"}} */,
@@ -926,7 +922,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   template <json_value Value = json, json_body Body = json>
   result<Value> post(std::string_view path, const Body& body, const query& parameters,
                      const call_options& options) const {
-    return core_->template get_json<Value>(*handle_, "POST", path, parameters, body, options);
+    return core_->template get_json<Value>({*handle_, "POST", path, parameters, options}, body);
   }
   template <json_value Value = json, json_body Body = json>
   result<Value> put(std::string_view path, const Body& body, const call_options& options = {}) const {
@@ -935,7 +931,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   template <json_value Value = json, json_body Body = json>
   result<Value> put(std::string_view path, const Body& body, const query& parameters,
                     const call_options& options) const {
-    return core_->template get_json<Value>(*handle_, "PUT", path, parameters, body, options);
+    return core_->template get_json<Value>({*handle_, "PUT", path, parameters, options}, body);
   }
   template <json_value Value = json, json_body Body = json>
   result<Value> patch(std::string_view path, const Body& body, const call_options& options = {}) const {
@@ -944,7 +940,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   template <json_value Value = json, json_body Body = json>
   result<Value> patch(std::string_view path, const Body& body, const query& parameters,
                       const call_options& options) const {
-    return core_->template get_json<Value>(*handle_, "PATCH", path, parameters, body, options);
+    return core_->template get_json<Value>({*handle_, "PATCH", path, parameters, options}, body);
   }
   /// @}
 
@@ -959,20 +955,20 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   template <class Value = json, std::invocable<Value&&> Fn>
   result<std::size_t> for_each(std::string_view path, Fn&& fn, const query& parameters = {},
                                const call_options& options = {}) const {
-    return core_->template for_each<Value>(*handle_, path, fn, parameters, options,
+    return core_->template for_each<Value>({*handle_, "GET", path, parameters, options}, fn,
                                            [](json&) { return std::string(); });
   }
 
   /// Any method but CONNECT and HEAD (which has no body to read: see send), in upper case; with status and headers.
   result<response> request(std::string_view method, std::string_view path, const query& parameters = {},
                            const call_options& options = {}) const {
-    return core_->request(*handle_, method, path, parameters, {}, options);
+    return core_->request({*handle_, method, path, parameters, options});
   }
   /// The same with a JSON body.
   template <json_body Body = json>
   result<response> request_json(std::string_view method, std::string_view path, const Body& body,
                                 const query& parameters = {}, const call_options& options = {}) const {
-    return core_->request_json(*handle_, method, path, parameters, body, options);
+    return core_->request_json({*handle_, method, path, parameters, options}, body);
   }
 
   /// The answer as it came, whatever its status, for bodies that are not JSON. Any method but CONNECT. A 429 is
@@ -980,7 +976,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   result<http_response> send(std::string_view method, std::string_view path, const query& parameters = {},
                              std::string_view body = {}, std::string_view content_type = "application/json",
                              const call_options& options = {}) const {
-    return core_->send(*handle_, method, path, parameters, body, content_type, options);
+    return core_->send({*handle_, method, path, parameters, options, body, content_type});
   }
 
  private:
@@ -1482,29 +1478,8 @@ class secrets {
     for (auto* text : {&e.type, &e.message, &e.body, &e.request}) scrub(*text);
     scrub(e.headers);
   }
-  // What has no secret in it is given back as it is, the rest as `copy` of it without them.
-  std::string_view scrubbed(std::string_view text, std::string& copy) const {
-    if (!are_in(text)) return text;
-    scrub(copy = text);
-    return copy;
-  }
-  std::span<const header> scrubbed(std::span<const header> fields, headers& copy) const {
-    for (const auto& field : fields) {
-      if (!are_in(field.name) && !are_in(field.value)) continue;
-      copy.assign(fields.begin(), fields.end());
-      scrub(copy);
-      return copy;
-    }
-    return fields;
-  }
 
  private:
-  bool are_in(std::string_view text) const noexcept {
-    for (const auto& secret : secrets_) {
-      if (!secret.empty() && text.find(secret) != std::string_view::npos) return true;
-    }
-    return false;
-  }
   void scrub(headers& fields) const {
     for (auto& field : fields) {
       scrub(field.name);
@@ -2131,8 +2106,6 @@ inline json parse_json(std::string_view text) {
 // empty, and builds one element at a time, for `take(list_reader&)` to use up, which returns false to stop.
 class list_reader {
  public:
-  // Keeps nothing.
-  list_reader() noexcept : skips(true), level_(0) {}
   // The list is the member of that name; empty: the whole answer.
   template <class Take>
   list_reader(std::string_view name, const Take& take) noexcept
@@ -2141,7 +2114,8 @@ class list_reader {
         take_([](const void* taker, list_reader& reader) { return (*static_cast<const Take*>(taker))(reader); }) {}
 
   // True if the text, which has no lone surrogates, is JSON to its end.
-  bool read(std::string_view text) {
+  // (A template, so that only units that read lists compile the parser again.)
+  template <class Text> bool read(const Text& text) {
     return !is_one_of('\0', text) && json::sax_parse(text.data(), text.data() + text.size(), this);
   }
 
@@ -2149,7 +2123,6 @@ class list_reader {
   std::size_t index = 0;                   // of the element; after the last one, how many there were
   bool skips = false;                      // the elements to come are neither built nor handed on
   bool stopped = false, repeated = false;  // `take` said so; the list's name came twice
-  std::string refusal{};                   // why the text is no JSON
 
   // What json::sax_parse() calls.
   bool null() { return put(nullptr); }
@@ -2176,18 +2149,7 @@ class list_reader {
   }
   bool end_object() { return close(); }
   bool end_array() { return close(); }
-  // "[json.exception...] parse error at line 1, column 4: syntax error while parsing value - REASON; last read: '...'"
-  bool parse_error(std::size_t byte, const std::string& last_read, const json::exception& e) {
-    std::string_view reason = e.what();
-    if (const auto at = reason.find(" - "); at != std::string_view::npos) reason.remove_prefix(at + 3);
-    const auto quoted = "; last read: '" + last_read + '\'';
-    const auto end = reason.find(quoted);
-    const auto rest = end != std::string_view::npos ? reason.substr(end + quoted.size()) : std::string_view();
-    reason = reason.substr(0, end);
-    refusal = "byte " + std::to_string(byte) + ": ";
-    refusal += e.id == 406 ? "a number is out of range" : std::string(reason) + std::string(rest);
-    return false;
-  }
+  bool parse_error(std::size_t, const std::string&, const json::exception&) { return false; }
 
  private:
   bool passes_over() const noexcept { return skips && open_.size() >= level_; }
@@ -2240,9 +2202,21 @@ inline std::string problem_of_json(std::string text) {
   if (is_too_deep(text)) return "it is nested deeper than " + std::to_string(most_levels) + " levels";
   if (const auto nul = text.find('\0'); nul != std::string::npos) return "byte " + std::to_string(nul + 1) + ": a NUL";
   mend_surrogates(text);
-  list_reader reader;
-  reader.read(text);
-  return reader.refusal;
+#if defined(NANGO_DETAIL_EXCEPTIONS) && !defined(JSON_NOEXCEPTION)
+  try {
+    return json::parse(text.data(), text.data() + text.size()).is_discarded() ? "it is no JSON" : "";
+  } catch (const json::parse_error& e) {
+    // "[json.exception...] parse error at line 1, column 4: syntax error while parsing value - REASON; last read:
+    // '...'"
+    const std::string_view what = e.what();
+    const auto reason = what.substr((std::min)(what.find(" - "), what.size() - 3) + 3);
+    return "byte " + std::to_string(e.byte) + ": " + std::string(reason.substr(0, reason.find("; last read: ")));
+  } catch (const json::exception&) {
+    return "a number is out of range";
+  }
+#else
+  return json::accept(text) ? "" : "it breaks JSON's grammar";
+#endif
 }
 inline bool is_web_page(std::string_view body) {
   body.remove_prefix((std::min)(body.find_first_not_of(" \t\r\n"), body.size()));
@@ -2294,11 +2268,10 @@ inline std::optional<std::chrono::seconds> parse_seconds(std::string_view list) 
   constexpr auto most = static_cast<std::uint64_t>(a_year / std::chrono::seconds(1));
   std::optional<std::uint64_t> largest;
   for (bool more = true; more;) {
-    auto one = list.substr(0, list.find(','));
-    more = one.size() < list.size();
-    list.remove_prefix(one.size() + (more ? 1 : 0));
-    while (!one.empty() && is_one_of(one.front(), " \t")) one.remove_prefix(1);
-    while (!one.empty() && is_one_of(one.back(), " \t")) one.remove_suffix(1);
+    const auto part = list.substr(0, list.find(','));
+    more = part.size() < list.size();
+    list.remove_prefix(part.size() + (more ? 1 : 0));
+    const auto one = trimmed(part);
     if (one.empty()) continue;
     const auto whole = one.substr(0, one.find('.'));
     const auto fraction = one.substr((std::min)(whole.size() + 1, one.size()));
@@ -2447,23 +2420,21 @@ inline result<proxy_address> parse_proxy(std::string_view proxy) {
   return found;
 }
 
-inline secrets secrets_of(const client_options& options) {
-  secrets hidden;
-  hidden.add(options.api_key);
-  if (auto proxy = parse_proxy(options.proxy)) {
-    hidden.add(std::move(proxy->password));
-    hidden.add(std::move(proxy->written_password));
-  }
-  return hidden;
-}
+// Options that make sense, and what they come to.
+struct checked_options {
+  endpoint base{};
+  proxy_address proxy{};
+};
 
-inline result<endpoint> checked_base(const client_options& options) {
+inline result<checked_options> check(const client_options& options) {
   const auto bad = [](const std::string& what) { return refuse("client_options::" + what); };
   if (options.api_key.empty()) return bad("api_key is empty; is the environment variable set?");
-  constexpr const char* unclean = " has control characters or a space at an end; was a line break read with it?";
-  if (!is_field_value(options.api_key)) return bad(std::string("api_key") + unclean);
-  if (!is_field_value(options.user_token)) return bad(std::string("user_token") + unclean);
-  if (!is_field_value(options.user_agent)) return bad(std::string("user_agent") + unclean);
+  for (const auto& [name, text] : {std::pair{"api_key", &options.api_key},
+                                   {"user_token", &options.user_token},
+                                   {"user_agent", &options.user_agent}}) {
+    if (is_field_value(*text)) continue;
+    return bad(std::string(name) + " has control characters or a space at an end; was a line break read with it?");
+  }
   if (options.timeout.count() <= 0) return bad("timeout must be more than 0");
   if (options.attempt_timeout.count() < 0) return bad("attempt_timeout must not be negative (0: what is left)");
   if (options.connect_timeout.count() <= 0) return bad("connect_timeout must be more than 0");
@@ -2472,11 +2443,17 @@ inline result<endpoint> checked_base(const client_options& options) {
   if (options.max_response_bytes == 0) return bad("max_response_bytes must be at least 1");
   if (options.dialect.parse == nullptr) return bad("dialect.parse is null; leave it out for parse_envelope");
   auto base = parse_endpoint(options.base_url, options.allow_plaintext_loopback);
-  if (!base) return base;
-  const auto proxy = parse_proxy(options.proxy);
-  if (!proxy) return proxy.error();
+  if (!base) return std::move(base).error();
+  auto proxy = parse_proxy(options.proxy);
+  if (!proxy) return std::move(proxy).error();
   if (proxy->port != 0 && !base->tls) return bad("proxy needs an https:// base_url, to hide the API key");
-  return base;
+  return checked_options{*std::move(base), *std::move(proxy)};
+}
+
+inline secrets secrets_of(const client_options& options, const proxy_address& proxy) {
+  secrets hidden;
+  for (const auto* secret : {&options.api_key, &proxy.password, &proxy.written_password}) hidden.add(*secret);
+  return hidden;
 }
 
 inline std::string problem_of_method(std::string_view method) {
@@ -2487,14 +2464,16 @@ inline std::string problem_of_method(std::string_view method) {
   return {};
 }
 
+inline constexpr const char* user_header = "X-User-Account";
+
 inline std::string problem_of_header(const header& field, bool of_identity) {
   constexpr std::array<std::string_view, 8> own{"Authorization",     "Host",       "Content-Length", "Connection",
-                                                "Transfer-Encoding", "User-Agent", "Content-Type",   "X-User-Account"};
+                                                "Transfer-Encoding", "User-Agent", "Content-Type",   user_header};
   if (!is_token(field.name)) return "a header's name must be a token (letters, digits and !#$%&'*+-.^_`|~)";
   if (!is_field_value(field.value)) {
     return "the header " + field.name + " has control characters or a space at an end of its value";
   }
-  const bool of_user = of_identity && equal_names(field.name, "X-User-Account");
+  const bool of_user = of_identity && equal_names(field.name, user_header);
   if (of_user && field.value.empty()) {
     return "the user token is empty; for calls without an end user use the client itself";
   }
@@ -2522,6 +2501,11 @@ inline std::string problem_of(const identity& who) {
   }
   return who.content_type_header.empty() ? std::string() : problem_of_header({who.content_type_header, ""}, false);
 }
+inline identity user_identity(std::string_view token) {
+  identity who{.limit_key = std::string(token)};
+  who.headers.push_back({user_header, who.limit_key});
+  return who;
+}
 inline handle make_handle(const client_options& options, identity who) {
   handle made{std::move(who)};
   made.refused = problem_of(made);
@@ -2530,63 +2514,82 @@ inline handle make_handle(const client_options& options, identity who) {
   made.all_headers.push_back({"Authorization", "Bearer " + options.api_key});
   if (find_header(made.headers, "Accept") == nullptr) made.all_headers.push_back({"Accept", "application/json"});
   made.all_headers.push_back({"User-Agent", agent + "nango.hpp/" NANGO_VERSION});
-  made.all_headers.insert(made.all_headers.end(), made.headers.begin(), made.headers.end());
+  for (const auto& field : made.headers) made.all_headers.push_back(field);
   return made;
 }
 
-// One call, checked.
+// Without the one leading slash that a path may have.
+inline std::string_view relative(std::string_view path) noexcept { return path.substr(path.starts_with('/') ? 1 : 0); }
+
+// A call as it is asked for. Its views and references live as long as the call.
+struct call {
+  const handle& who;
+  std::string_view method, path;
+  const query& parameters;
+  const call_options& options;
+  std::string_view body{}, content_type = "application/json";
+  std::string_view refused{};  // why it cannot be sent: the body is no JSON
+};
+
+// A call that may be sent.
 struct prepared {
-  std::string_view method{}, path{}, body{};
-  std::string url{};
+  std::string_view method{}, body{};
+  std::string path{}, url{};                 // the path has the handle's prefix
   std::span<const header> shared_headers{};  // the handle's
   nango::headers own_headers{};              // instead, where the call has some of its own
   std::span<const header> headers() const noexcept { return own_headers.empty() ? shared_headers : own_headers; }
 };
 
 // The content type is that of a body, if there is one.
-inline nango::headers merge_headers(const handle& who, const nango::headers& extra, std::string_view content_type) {
+inline nango::headers merge_headers(const call& asked, std::string_view content_type) {
   nango::headers all;
-  all.reserve(who.all_headers.size() + extra.size() + 2);
+  const auto& extra = asked.options.headers;
+  all.reserve(asked.who.all_headers.size() + extra.size() + 2);
   const bool accepts = find_header(extra, "Accept") != nullptr;
-  for (const auto& field : who.all_headers) {
+  for (const auto& field : asked.who.all_headers) {
     if (!accepts || !equal_names(field.name, "Accept")) all.push_back(field);
   }
-  all.insert(all.end(), extra.begin(), extra.end());
+  for (const auto& field : extra) all.push_back(field);
   if (content_type.empty()) return all;
   all.push_back({"Content-Type", std::string(content_type)});
-  const auto& repeated = who.content_type_header;
+  const auto& repeated = asked.who.content_type_header;
   if (!repeated.empty() && find_header(all, repeated) == nullptr) all.push_back({repeated, std::string(content_type)});
   return all;
 }
-inline result<prepared> prepare(const handle& who, const endpoint& base, std::string_view method, std::string_view path,
-                                const query& parameters, std::string_view body, std::string_view content_type,
-                                const call_options& options) {
-  if (!who.refused.empty()) return refuse(who.refused);
-  if (auto problem = problem_of_method(method); !problem.empty()) return refuse(std::move(problem));
-  if (options.timeout && options.timeout->count() <= 0) return refuse("call_options::timeout must be more than 0");
+inline std::string problem_of(const call& asked) {
+  if (!asked.who.refused.empty()) return asked.who.refused;
+  if (!asked.refused.empty()) return std::string(asked.refused);
+  if (auto problem = problem_of_method(asked.method); !problem.empty()) return problem;
+  const auto& options = asked.options;
+  if (options.timeout && options.timeout->count() <= 0) return "call_options::timeout must be more than 0";
   if (const auto problem = options.retry ? problem_of(*options.retry) : std::string(); !problem.empty()) {
-    return refuse("call_options::" + problem);
+    return "call_options::" + problem;
   }
   for (const auto& field : options.headers) {
-    if (auto problem = problem_of_header(field, false); !problem.empty()) return refuse(std::move(problem));
-    if (find_header(who.headers, field.name) != nullptr) {
-      return refuse("the header " + field.name + " is the handle's own and cannot be given again");
+    if (auto problem = problem_of_header(field, false); !problem.empty()) return problem;
+    if (find_header(asked.who.headers, field.name) != nullptr) {
+      return "the header " + field.name + " is the handle's own and cannot be given again";
     }
   }
-  if (!body.empty() && (content_type.empty() || !is_field_value(content_type))) {
-    return refuse("the content type of a body must not be empty, nor have control characters or a space at an end");
+  if (!asked.body.empty() && (asked.content_type.empty() || !is_field_value(asked.content_type))) {
+    return "the content type of a body must not be empty, nor have control characters or a space at an end";
   }
-  const auto problem = problem_of_path(path.substr(who.path_prefix.size()), !who.path_prefix.empty());
-  if (!problem.empty()) return refuse(problem);
-  auto url = build_url(base, path, parameters);
+  return problem_of_path(asked.path, !asked.who.path_prefix.empty());
+}
+inline result<prepared> prepare(const call& asked, const endpoint& base) {
+  if (auto problem = problem_of(asked); !problem.empty()) return refuse(std::move(problem));
+  const auto& prefix = asked.who.path_prefix;
+  prepared ready{.method = asked.method, .body = asked.body};
+  ready.path.append(prefix).append(prefix.empty() ? asked.path : relative(asked.path));
+  auto url = build_url(base, ready.path, asked.parameters);
   if (!url) return std::move(url).error();
-  prepared call{.method = method, .path = path, .body = body, .url = *std::move(url)};
-  if (options.headers.empty() && body.empty()) {
-    call.shared_headers = who.all_headers;
+  ready.url = *std::move(url);
+  if (asked.options.headers.empty() && asked.body.empty()) {
+    ready.shared_headers = asked.who.all_headers;
   } else {
-    call.own_headers = merge_headers(who, options.headers, body.empty() ? "" : content_type);
+    ready.own_headers = merge_headers(asked, asked.body.empty() ? "" : asked.content_type);
   }
-  return call;
+  return ready;
 }
 
 // Whether no number in it is NaN or infinite, which would be sent as null.
@@ -2598,18 +2601,22 @@ inline bool is_finite(const json& value) {
   }
   return true;
 }
-template <class Body> result<std::string> dump(const Body& body) {
-  std::string text;
-  bool finite = true;
-  const auto failure = caught([&] {
-    const json& value = body;  // no copy of what is JSON already
-    text = value.dump();
-    finite = is_finite(value);
-  });
-  if (!finite) return refuse("the body has a number that is not finite, which JSON cannot say");
-  if (!failure.empty()) return refuse("the body cannot be sent as JSON: " + failure);
-  return text;
-}
+// The text of a JSON body, for a call that lives no longer. Where there is none, the call is refused.
+struct json_text {
+  std::string text{}, problem{};
+  template <class Body> json_text(const Body& body, call& asked) {
+    bool finite = true;
+    problem = caught([&] {
+      const json& value = body;  // no copy of what is JSON already
+      text = value.dump();
+      finite = is_finite(value);
+    });
+    if (!problem.empty()) problem = "the body cannot be sent as JSON: " + problem;
+    if (!finite) problem = "the body has a number that is not finite, which JSON cannot say";
+    asked.body = text;
+    asked.refused = problem;
+  }
+};
 
 // Whether a JSON number is an integer of that type; what is no number is left to json::get().
 template <class Integer> bool fits(const json& number) {
@@ -2670,8 +2677,23 @@ inline error without_turn(error stopped, std::optional<error> so_far) {
   return stopped;
 }
 
-// Without the one leading slash that a path may have.
-inline std::string_view relative(std::string_view path) noexcept { return path.substr(path.starts_with('/') ? 1 : 0); }
+// What a call brought: what the answer means, or the answer as it came.
+struct arrival {
+  response meaning{};      // of an answer to send() nothing
+  http_response answer{};  // to send() all of it, of a list the text
+  std::string kept{};      // first bytes of a body that is yet to be decoded, for an error about it
+  std::span<const header> headers() const noexcept {
+    return meaning.headers.empty() ? answer.headers : meaning.headers;
+  }
+  // An error about it.
+  error wrong(error e) const {
+    e.http_status = meaning.http_status;
+    e.attempts = meaning.attempts;
+    e.body = kept;
+    e.headers = meaning.headers;
+    return e;
+  }
+};
 
 // What the copies and handles of a client share, and the way of a call.
 template <class Backend, class Limiter> class client_core {
@@ -2680,32 +2702,30 @@ template <class Backend, class Limiter> class client_core {
   using made = result<std::shared_ptr<client_core>>;
 
  public:
-  client_core(client_options options, endpoint base, Backend backend, Limiter limiter)
+  client_core(client_options options, checked_options checked, Backend backend, Limiter limiter)
       : options_(std::move(options)),
-        base_(std::move(base)),
-        hidden_(secrets_of(options_)),
+        base_(std::move(checked.base)),
+        hidden_(secrets_of(options_, checked.proxy)),
         backend_(std::move(backend)),
         limiter_(std::move(limiter)) {}
 
   static made make(client_options options) {
-    if (auto base = checked_base(options); !base) return std::move(base).error();
+    auto checked = check(options);
+    if (!checked) return std::move(checked).error();
     auto backend = make_backend(options);
-    if (backend) return make(std::move(options), *std::move(backend));
-    secrets_of(options).scrub(backend.error());
-    return std::move(backend).error();
+    if (!backend) secrets_of(options, checked->proxy).scrub(backend.error());
+    if (!backend) return std::move(backend).error();
+    auto limiter = make_limiter(options.rate);
+    return share(std::move(options), *std::move(checked), *std::move(backend), std::move(limiter));
   }
   static made make(client_options options, Backend backend) {
-    if constexpr (std::constructible_from<Limiter, const rate&>) {
-      Limiter limiter(options.rate);
-      return make(std::move(options), std::move(backend), std::move(limiter));
-    } else {
-      return make(std::move(options), std::move(backend), Limiter());
-    }
+    auto limiter = make_limiter(options.rate);
+    return make(std::move(options), std::move(backend), std::move(limiter));
   }
   static made make(client_options options, Backend backend, Limiter limiter) {
-    auto base = checked_base(options);
-    if (!base) return std::move(base).error();
-    return std::make_shared<client_core>(std::move(options), *std::move(base), std::move(backend), std::move(limiter));
+    auto checked = check(options);
+    if (!checked) return std::move(checked).error();
+    return share(std::move(options), *std::move(checked), std::move(backend), std::move(limiter));
   }
 
   std::shared_ptr<const handle> make_handle(identity who) const {
@@ -2713,275 +2733,247 @@ template <class Backend, class Limiter> class client_core {
   }
   std::shared_ptr<const handle> own_handle() const {
     const auto& token = options_.user_token;
-    if (token.empty()) return make_handle({.limit_key = options_.limit_key});
-    return make_handle({{{"X-User-Account", token}}, token});
+    return make_handle(token.empty() ? identity{.limit_key = options_.limit_key} : user_identity(token));
   }
-  milliseconds timeout_of(const call_options& options) const { return options.timeout.value_or(options_.timeout); }
+  // These two need types that are incomplete where basic_client is declared.
+  static identity user(std::string_view token) { return user_identity(token); }
   static const identity& identity_of(const handle& who) noexcept { return who; }
+  milliseconds timeout_of(const call_options& options) const { return options.timeout.value_or(options_.timeout); }
 
-  result<response> request(const handle& who, std::string_view method, std::string_view path, const query& parameters,
-                           std::string_view body, const call_options& options) {
-    return ask<response>(who, method, path, parameters, body, "application/json", options);
+  result<response> request(const call& asked) {
+    auto found = ask(asked, &client_core::read_meaning);
+    if (!found) return std::move(found).error();
+    return std::move(found->meaning);
   }
-  template <class Body>
-  result<response> request_json(const handle& who, std::string_view method, std::string_view path,
-                                const query& parameters, const Body& body, const call_options& options) {
-    const auto text = dump(body);
-    if (text) return request(who, method, path, parameters, *text, options);
-    return leave(who, method, path, [&]() -> result<response> { return text.error(); });
+  result<http_response> send(const call& asked) {
+    auto found = ask(asked, &client_core::read_as_it_came);
+    if (!found) return std::move(found).error();
+    return std::move(found->answer);
   }
-  result<http_response> send(const handle& who, std::string_view method, std::string_view path, const query& parameters,
-                             std::string_view body, std::string_view content_type, const call_options& options) {
-    return ask<http_response>(who, method, path, parameters, body, content_type, options);
-  }
-
-  template <class Value>
-  result<Value> get(const handle& who, std::string_view method, std::string_view path, const query& parameters,
-                    std::string_view body, const call_options& options) {
-    if constexpr (std::is_void_v<Value>) {
-      auto answer = request(who, method, path, parameters, body, options);
-      return answer ? result<void>() : std::move(answer).error();
-    } else if constexpr (std::same_as<Value, json>) {
-      auto answer = request(who, method, path, parameters, body, options);
-      return answer ? result<json>(std::move(answer->result)) : std::move(answer).error();
-    } else {
-      auto answer = ask<kept_response>(who, method, path, parameters, body, "application/json", options);
-      if (!answer) return std::move(answer).error();
+  template <class Value> result<Value> get(const call& asked) {
+    constexpr bool is_decoded = !std::is_void_v<Value> && !std::same_as<Value, json>;
+    auto found = ask(asked, is_decoded ? &client_core::read_and_keep : &client_core::read_meaning);
+    if (!found) return std::move(found).error();
+    if constexpr (is_decoded) {
       std::optional<Value> value;
-      auto problem = decoder<Value>::read(answer->result, value, "result");
+      auto problem = decoder<Value>::read(found->meaning.result, value, "result");
       if (problem.empty()) return *std::move(value);
-      return misfit(who, method, path, *std::move(answer), std::move(problem)).error();
+      return misfit(asked, *found, std::move(problem));
+    } else if constexpr (std::is_void_v<Value>) {
+      return {};
+    } else {
+      return std::move(found->meaning.result);
     }
   }
-  template <class Value, class Body>
-  result<Value> get_json(const handle& who, std::string_view method, std::string_view path, const query& parameters,
-                         const Body& body, const call_options& options) {
-    const auto text = dump(body);
-    if (text) return get<Value>(who, method, path, parameters, *text, options);
-    return leave(who, method, path, [&]() -> result<Value> { return text.error(); });
+  template <class Value, class Body> result<Value> get_json(call asked, const Body& body) {
+    const json_text text(body, asked);
+    return get<Value>(asked);
+  }
+  template <class Body> result<response> request_json(call asked, const Body& body) {
+    const json_text text(body, asked);
+    return request(asked);
   }
 
   // GETs a list and hands its elements on. `finish(json&)` then says what is wrong around the list.
   template <class Value, class Fn, class Finish>
-  result<std::size_t> for_each(const handle& who, std::string_view path, Fn& fn, const query& parameters,
-                               const call_options& options, const Finish& finish) {
-    auto list = ask<list_response>(who, "GET", path, parameters, {}, {}, options);
-    if (!list) return std::move(list).error();
+  result<std::size_t> for_each(const call& asked, Fn& fn, const Finish& finish) {
+    const auto list = ask(asked, &client_core::read_list);
+    if (!list) return list.error();
+    const auto name = list_name(asked.options);
     std::string problem;
-    const auto take = [&](list_reader& reader) { return take_element<Value>(who, path, *list, fn, reader, problem); };
-    list_reader reader(list->name, take);
-    const bool whole = reader.read(list->text);
+    const auto take = [&](list_reader& reader) { return take_element<Value>(asked, *list, name, fn, reader, problem); };
+    list_reader reader(name, take);
+    const bool whole = reader.read(list->answer.body);
     if (problem.empty() && reader.stopped) return reader.index;
     if (problem.empty()) {
-      const auto meaning = leave(who, "GET", path, [&] { return judge(*list, reader, whole); });
-      if (!meaning) return meaning.error();
-      problem = problem_of_list(list->name, reader.around);
+      if (auto fault = fault_around(*list, name, reader, whole)) return leave(asked, *std::move(fault));
+      problem = problem_of_list(name, reader.around);
       if (problem.empty()) problem = finish(reader.around);
     }
     if (problem.empty()) return reader.index;
-    return misfit(who, "GET", path, *std::move(list), std::move(problem)).error();
+    return misfit(asked, *list, std::move(problem));
   }
 
  private:
-  // With the body, for the error of a result that is not of the type asked for.
-  struct kept_response : response {
-    std::string body{};
-  };
-  // A list that is to be read.
-  struct list_response : kept_response {
-    std::string_view name{};
-    std::string text{};
-  };
+  using reading = result<arrival> (client_core::*)(const call&, http_response, bool is_upstream) const;
 
   // False: enough, or the element is no Value, with the problem.
   template <class Value, class Fn>
-  bool take_element(const handle& who, std::string_view path, const list_response& list, Fn& fn, list_reader& reader,
+  bool take_element(const call& asked, const arrival& list, std::string_view name, Fn& fn, list_reader& reader,
                     std::string& problem) const {
     using decoded = typename std::conditional_t<is_result<Value>, Value, result<Value>>::value_type;
     std::optional<decoded> value;
-    problem = decoder<decoded>::read(reader.element, value,
-                                     std::string(list.name) + '[' + std::to_string(reader.index) + ']');
-    if constexpr (!is_result<Value>)
+    problem =
+        decoder<decoded>::read(reader.element, value, std::string(name) + '[' + std::to_string(reader.index) + ']');
+    if constexpr (!is_result<Value>) {
       return problem.empty() && hand_on(fn, *std::move(value));
-    else {
+    } else {
       if (problem.empty()) return hand_on(fn, Value(*std::move(value)));
-      kept_response about{{{}, list.http_status, {}, list.attempts}};  // one bad record does not carry all that came
-      return hand_on(fn, Value(misfit(who, "GET", path, std::move(about), std::exchange(problem, {})).error()));
+      arrival about;  // one bad record does not carry all that came
+      about.meaning.http_status = list.meaning.http_status;
+      about.meaning.attempts = list.meaning.attempts;
+      return hand_on(fn, Value(misfit(asked, about, std::exchange(problem, {}))));
     }
   }
 
-  // The door by which each error leaves: it says whose it is, in lines, and has no secrets.
-  template <class Fn>
-  auto leave(const handle& who, std::string_view method, std::string_view path, const Fn& outcome_of) const {
-    auto outcome = outcome_of();
-    if (!outcome) {
-      auto& e = outcome.error();
-      const auto asked = relative(path.substr(0, path.find_first_of("?#")));
-      e.request = one_line(std::string(method) + ' ' + who.path_prefix + std::string(asked));
-      e.type = one_line(std::move(e.type));
-      e.message = e.message.empty() ? to_string(e.code) : one_line(std::move(e.message));
-      hidden_.scrub(e);
+  // The door by which each error leaves: it says whose it is, in one line each, and has no secrets.
+  error leave(const call& asked, error e) const {
+    const auto path = relative(asked.path.substr(0, asked.path.find_first_of("?#")));
+    e.request = one_line(std::string(asked.method) + ' ' + asked.who.path_prefix + std::string(path));
+    e.type = one_line(std::move(e.type));
+    e.message = e.message.empty() ? to_string(e.code) : one_line(std::move(e.message));
+    hidden_.scrub(e);
+    return e;
+  }
+  error misfit(const call& asked, const arrival& found, std::string problem) const {
+    return leave(asked, found.wrong({.code = errc::decode_error, .message = std::move(problem)}));
+  }
+
+  result<arrival> ask(const call& asked, reading read) {
+    if (read != &client_core::read_as_it_came && asked.method == "HEAD") {
+      return leave(asked, refuse("a HEAD answer has no body to read; use send(\"HEAD\", ...)"));
     }
+    const auto ready = prepare(asked, base_);
+    if (!ready) return leave(asked, ready.error());
+    auto outcome = run(asked, *ready, read);
+    if (!outcome) outcome.error() = leave(asked, std::move(outcome.error()));
     return outcome;
   }
 
-  template <class Answer>
-  result<Answer> ask(const handle& who, std::string_view method, std::string_view path, const query& parameters,
-                     std::string_view body, std::string_view content_type, const call_options& options) {
-    return leave(who, method, path, [&]() -> result<Answer> {
-      if (!std::same_as<Answer, http_response> && method == "HEAD") {
-        return refuse("a HEAD answer has no body to read; use send(\"HEAD\", ...)");
-      }
-      std::string whole;  // outlives the call
-      if (!who.path_prefix.empty()) whole.append(who.path_prefix).append(relative(path));
-      const auto call =
-          prepare(who, base_, method, whole.empty() ? path : whole, parameters, body, content_type, options);
-      return call ? run<Answer>(who, *call, options) : call.error();
-    });
-  }
-
-  result<void> misfit(const handle& who, std::string_view method, std::string_view path, kept_response answer,
-                      const std::string& problem) const {
-    return leave(who, method, path, [&]() -> result<void> {
-      return error{.code = errc::decode_error,
-                   .http_status = answer.http_status,
-                   .message = problem,
-                   .attempts = answer.attempts,
-                   .body = std::move(answer.body),
-                   .headers = std::move(answer.headers)};
-    });
-  }
-
-  // One attempt of a call.
-  struct one_attempt {
-    attempt seen{};
-    std::optional<permit> turn{};  // none where nothing is limited
-    bool limited = false;          // it met a 429 of the API's own
+  // A permit, where the call is limited, and how long it took to get one.
+  struct turn {
+    std::optional<permit> granted{};
+    nanoseconds waited{};
+  };
+  // One attempt: what the observer is told of it, how it ended, and whether it met a 429 of the API's own.
+  struct attempted {
+    attempt seen;
+    result<arrival> outcome;
+    bool limited;
   };
 
   // The loop of a call. `so_far` sums up the attempts before the one at hand.
-  template <class Answer> result<Answer> run(const handle& who, const prepared& call, const call_options& options) {
+  result<arrival> run(const call& asked, const prepared& ready, reading read) {
     auto next = clock::now();  // when the next attempt may go
-    const auto deadline = after(next, timeout_of(options));
+    const auto deadline = after(next, timeout_of(asked.options));
     std::optional<error> so_far;  // none yet: a success then makes and destroys none
     for (int number = 1;; ++number) {
-      one_attempt at{.seen = {.method = call.method, .path = call.path, .number = number, .limit_key = who.limit_key}};
-      if (auto stopped = take_turn(who, next, deadline, options.cancel, at)) {
-        name_limit(*stopped, options);
-        return without_turn(*std::move(stopped), std::move(so_far));
-      }
-      auto outcome = attempt_once<Answer>(who, call, options, deadline, at);
+      auto given = take_turn(asked, next, deadline);
+      if (!given) return without_turn(name_limit(std::move(given).error(), asked), std::move(so_far));
+      auto [seen, outcome, limited] = attempt_once(asked, ready, *std::move(given), deadline, read);
+      seen.number = number;
       if (outcome) {
-        at.seen.headers = outcome->headers;
-        observe(at.seen);
-        return outcome;
+        outcome->meaning.attempts = number;
+        seen.headers = outcome->headers();
+        observe(seen);
+        return std::move(outcome);
       }
+      outcome.error().attempts = number;
       outcome.error().may_have_executed |= so_far && so_far->may_have_executed;
       so_far = std::move(outcome).error();
-      next = plan_retry(call, options, deadline, *so_far, at.seen);
-      const bool in_line = at.limited && !who.limit_key.empty();  // it waits there, before those that come later
-      if (in_line) limiter_.hold(who.limit_key, next);            // for everyone, not just for this call
-      observe(at.seen);
-      if (!at.seen.retry_in) return *std::move(so_far);
-      if (!in_line && !sleep_until<clock>(next, options.cancel)) {
-        return without_turn(unsent(errc::canceled, "canceled before another attempt"), std::move(so_far));
-      }
-      if (!in_line && clock::now() >= deadline) return out_of_time(*std::move(so_far), options);
+      const auto now = clock::now();
+      seen.outcome = so_far->code;
+      seen.headers = so_far->headers;
+      seen.retry_in = delay_of(asked, *so_far, now, deadline);
+      next = after(now, seen.retry_in.value_or(so_far->retry_after.value_or(milliseconds(0))));
+      const bool in_line = limited && !asked.who.limit_key.empty();  // it waits there, before those that come later
+      if (in_line) limiter_.hold(asked.who.limit_key, next);         // for everyone, not just for this call
+      observe(seen);
+      if (!seen.retry_in) return *std::move(so_far);
+      if (in_line) continue;
+      if (!sleep_until<clock>(next, asked.options.cancel))
+        return without_turn(canceled_in_backoff(), std::move(so_far));
+      if (clock::now() >= deadline) return out_of_time(*std::move(so_far), asked);
     }
   }
 
   // Says which limit passed.
-  void name_limit(error& e, const call_options& options, bool of_attempt = false) const {
-    if (e.code != errc::timed_out) return;
+  error name_limit(error e, const call& asked, bool of_attempt = false) const {
+    if (e.code != errc::timed_out) return e;
     if (e.message.empty()) e.message = errc_info(e.code).text;
-    e.message += of_attempt        ? " (client_options::attempt_"
-                 : options.timeout ? " (call_options::"
-                                   : " (client_options::";
-    const auto length = of_attempt ? options_.attempt_timeout : timeout_of(options);
-    e.message += "timeout, " + std::to_string(length.count()) + " ms)";
+    const auto length = of_attempt ? options_.attempt_timeout : timeout_of(asked.options);
+    e.message += of_attempt              ? " (client_options::attempt_timeout, "
+                 : asked.options.timeout ? " (call_options::timeout, "
+                                         : " (client_options::timeout, ";
+    e.message += std::to_string(length.count()) + " ms)";
+    return e;
   }
   // The deadline passed in backoff: a wait took longer than planned.
-  error out_of_time(error so_far, const call_options& options) const {
+  error out_of_time(error so_far, const call& asked) const {
     const auto before = "; before that: " + describe(so_far);
     so_far.code = errc::timed_out;
     so_far.message = "the deadline passed while waiting for another attempt";
-    name_limit(so_far, options);
+    so_far = name_limit(std::move(so_far), asked);
     so_far.message += before;
     return so_far;
   }
+  static error canceled_in_backoff() { return unsent(errc::canceled, "canceled before another attempt"); }
 
-  // Decides about another attempt, which `seen` then tells, and when it may go.
-  time_point plan_retry(const prepared& call, const call_options& options, time_point deadline, error& failed,
-                        attempt& seen) {
-    failed.attempts = seen.number;
-    seen.outcome = failed.code;
-    seen.headers = failed.headers;
-    const auto now = clock::now();
-    const auto delay = next_delay(failed, options.idempotent ? "PUT" : call.method, seen.number,
-                                  options.retry ? *options.retry : options_.retry, next_jitter());
-    if (delay && after(now, *delay) < deadline) seen.retry_in = delay;
-    return after(now, seen.retry_in.value_or(failed.retry_after.value_or(milliseconds(0))));
+  // The delay before another attempt, if there is to be one.
+  std::optional<milliseconds> delay_of(const call& asked, const error& failed, time_point now, time_point deadline) {
+    const auto& policy = asked.options.retry ? *asked.options.retry : options_.retry;
+    const auto method = asked.options.idempotent ? "PUT" : asked.method;
+    const auto delay = next_delay(failed, method, failed.attempts, policy, next_jitter());
+    return delay && after(now, *delay) < deadline ? delay : std::nullopt;
   }
 
-  // Takes a permit and waits until `earliest`; says what stopped it, if anything. A limiter that gives one earlier,
-  // because it does not hold or not for so long, gets it back.
-  std::optional<error> take_turn(const handle& who, time_point earliest, time_point deadline,
-                                 const cancel_token& cancel, one_attempt& at) {
+  // Takes a permit and waits until `earliest`. A limiter that gives one earlier, because it does not hold or not for so
+  // long, gets it back.
+  result<turn> take_turn(const call& asked, time_point earliest, time_point deadline) {
+    const auto& cancel = asked.options.cancel;
     if (cancel.canceled()) return unsent(errc::canceled, "canceled before it was sent");
-    if (who.limit_key.empty()) return {};
-    for (const auto asked = clock::now();;) {
-      auto given = limiter_.acquire(who.limit_key, deadline, cancel);
-      const auto now = clock::now();
-      at.seen.waited = now - asked;
-      if (!given) return std::move(given).error();
-      at.turn.emplace(*std::move(given));
-      if (now >= earliest && now < deadline) return {};
-      at.turn->answered();
-      at.turn.reset();
+    if (asked.who.limit_key.empty()) return turn();
+    auto now = clock::now();
+    for (const auto began = now;;) {
+      if (auto given = limiter_.acquire(asked.who.limit_key, deadline, cancel)) {
+        now = clock::now();
+        if (now >= earliest && now < deadline) return turn{*std::move(given), now - began};
+        given->answered();
+      } else {
+        return std::move(given).error();
+      }
       if (now >= deadline) return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
-      if (!sleep_until<clock>(earliest, cancel)) return unsent(errc::canceled, "canceled before another attempt");
+      if (!sleep_until<clock>(earliest, cancel)) return canceled_in_backoff();
     }
   }
 
   // Sends once and reads the answer. The permit ends here, before anybody hears of the outcome.
-  template <class Answer>
-  result<Answer> attempt_once(const handle& who, const prepared& call, const call_options& options, time_point deadline,
-                              one_attempt& at) {
+  attempted attempt_once(const call& asked, const prepared& ready, turn given, time_point deadline, reading read) {
     const auto began = clock::now();
     const auto end_of_attempt = options_.attempt_timeout.count() > 0 ? after(began, options_.attempt_timeout) : never;
     const bool of_attempt = end_of_attempt < deadline;
-    if (of_attempt) deadline = end_of_attempt;
-    const auto most = options_.max_response_bytes;
-    auto sent = backend_.send({call.method, call.url, call.headers(), call.body, deadline, most, options.cancel});
-    at.seen.elapsed = clock::now() - began;
-    at.seen.http_status = sent ? sent->status : sent.error().http_status;
-    const bool upstream = sent && is_upstream(call, *sent);
-    if (sent && !upstream) hold_for(who, call, *sent);
-    if (at.turn && server_is_done(sent)) at.turn->answered();
-    at.turn.reset();
-    if (!sent) {
-      name_limit(sent.error(), options, of_attempt);
-      return std::move(sent).error();
+    auto sent =
+        backend_.send({ready.method, ready.url, ready.headers(), ready.body, of_attempt ? end_of_attempt : deadline,
+                       options_.max_response_bytes, asked.options.cancel});
+    const attempt seen{.method = ready.method,
+                       .path = ready.path,
+                       .http_status = sent ? sent->status : sent.error().http_status,
+                       .waited = given.waited,
+                       .elapsed = clock::now() - began,
+                       .limit_key = asked.who.limit_key};
+    const bool upstream = sent && is_upstream(ready, *sent);
+    if (sent && !upstream) hold_for(asked.who, ready, *sent);
+    if (given.granted && server_is_done(sent)) given.granted->answered();
+    given.granted.reset();
+    auto outcome = sent ? read_answer(asked, *std::move(sent), upstream, read)
+                        : result<arrival>(name_limit(std::move(sent).error(), asked, of_attempt));
+    bool limited = false;
+    if (!outcome && seen.http_status != 0) {
+      auto& e = outcome.error();
+      if (e.http_status == 0) e.http_status = seen.http_status;
+      limited = seen.http_status == 429 && e.code == errc::rate_limited && !upstream;
+      if (limited && !e.retry_after) e.retry_after = round_up(limited_span());
     }
-    auto outcome = read<Answer>(*sent, upstream, options);
-    if (outcome) {
-      if constexpr (!std::same_as<Answer, http_response>) outcome->attempts = at.seen.number;
-      return outcome;
-    }
-    auto& e = outcome.error();
-    if (e.http_status == 0) e.http_status = at.seen.http_status;
-    at.limited = at.seen.http_status == 429 && e.code == errc::rate_limited && !upstream;
-    if (at.limited && !e.retry_after) e.retry_after = round_up(limited_span());
-    return outcome;
+    return {seen, std::move(outcome), limited};
   }
 
-  bool is_upstream(const prepared& call, const http_response& answer) const {
-    return options_.dialect.is_upstream != nullptr && options_.dialect.is_upstream(relative(call.path), answer);
+  bool is_upstream(const prepared& ready, const http_response& answer) const {
+    return options_.dialect.is_upstream != nullptr && options_.dialect.is_upstream(relative(ready.path), answer);
   }
   // As long as the dialect says after an answer.
-  void hold_for(const handle& who, const prepared& call, const http_response& answer) {
+  void hold_for(const handle& who, const prepared& ready, const http_response& answer) {
     if (options_.dialect.hold_for == nullptr || who.limit_key.empty()) return;
-    const auto rest = options_.dialect.hold_for(relative(call.path), answer);
+    const auto rest = options_.dialect.hold_for(relative(ready.path), answer);
     if (rest) limiter_.hold(who.limit_key, after(clock::now(), *rest));
   }
   // How long a 429 holds that names no time.
@@ -2993,64 +2985,64 @@ template <class Backend, class Limiter> class client_core {
     }
   }
 
-  // What an answer means: to request() by its dialect; to send() it is what it is, but for a 429.
-  template <class Answer>
-  result<Answer> read(http_response& answer, bool upstream, [[maybe_unused]] const call_options& options) const {
-    if (answer.body.size() > options_.max_response_bytes) {
-      auto e = too_large(answer.status, options_.max_response_bytes);
-      keep_answer(e, answer);
-      return e;
-    }
-    if constexpr (std::same_as<Answer, response>) {
-      return interpret(answer);
-    } else if constexpr (std::same_as<Answer, kept_response>) {
-      auto body = first_bytes(answer.body);
-      auto meaning = interpret(answer);
-      if (!meaning) return std::move(meaning).error();
-      return kept_response{*std::move(meaning), std::move(body)};
-    } else if constexpr (std::same_as<Answer, list_response>) {
-      return open_list(answer, options);
-    } else {
-      if (answer.status != 429 || upstream) return std::move(answer);
-      auto copy = answer;
-      auto meaning = interpret(copy);  // in its own dialect, unless that takes a 429 for something else
-      const bool is_limit = !meaning && meaning.error().code == errc::rate_limited;
-      return is_limit ? std::move(meaning).error() : parse_envelope(std::move(answer)).error();
-    }
+  result<arrival> read_answer(const call& asked, http_response answer, bool upstream, reading read) const {
+    if (answer.body.size() <= options_.max_response_bytes) return (this->*read)(asked, std::move(answer), upstream);
+    auto e = too_large(answer.status, options_.max_response_bytes);
+    keep_answer(e, answer);
+    return e;
   }
 
-  // An answer whose list may be handed on: what stands before the first element is sound, or else all around the list.
-  result<list_response> open_list(http_response& answer, const call_options& options) const {
-    const auto name = options.list_member ? std::string_view(*options.list_member) : options_.dialect.list_member;
-    list_response list{
-        {{{}, answer.status, std::move(answer.headers)}, first_bytes(answer.body)}, name, std::move(answer.body)};
-    mend_surrogates(list.text);
+  // The readings. To send() an answer is what it is, but for a 429.
+  result<arrival> read_as_it_came(const call&, http_response answer, bool upstream) const {
+    if (answer.status != 429 || upstream) return arrival{.answer = std::move(answer)};
+    auto meaning = interpret(answer);  // in its own dialect, unless that takes a 429 for something else
+    if (meaning || meaning.error().code != errc::rate_limited) meaning = parse_envelope(std::move(answer));
+    return std::move(meaning).error();
+  }
+  result<arrival> read_meaning(const call&, http_response answer, bool) const {
+    auto meaning = interpret(std::move(answer));
+    if (!meaning) return std::move(meaning).error();
+    return arrival{.meaning = *std::move(meaning)};
+  }
+  result<arrival> read_and_keep(const call& asked, http_response answer, bool upstream) const {
+    auto kept = first_bytes(answer.body);
+    auto found = read_meaning(asked, std::move(answer), upstream);
+    if (found) found->kept = std::move(kept);
+    return found;
+  }
+  // The elements of a list may be handed on if what stands before the first is sound, or else all around the list.
+  result<arrival> read_list(const call& asked, http_response answer, bool) const {
+    arrival list{.meaning = {.http_status = answer.status, .headers = std::move(answer.headers)},
+                 .answer = {.body = std::move(answer.body)}};
+    list.kept = first_bytes(list.answer.body);
+    mend_surrogates(list.answer.body);
+    const auto name = list_name(asked.options);
     const auto take = [&](list_reader& reader) {
       reader.skips = true;
-      return !judge(list, reader, true);
+      return fault_around(list, name, reader, true).has_value();
     };
-    list_reader reader(list.name, take);
-    const bool whole = is_success(list.http_status) && reader.read(list.text);
+    list_reader reader(name, take);
+    const bool whole = is_success(list.meaning.http_status) && reader.read(list.answer.body);
     if (reader.stopped) return list;
-    auto meaning = judge(list, reader, whole);
-    return meaning ? result<list_response>(std::move(list)) : std::move(meaning).error();
+    if (auto fault = fault_around(list, name, reader, whole)) return *std::move(fault);
+    return list;
   }
-  // What an answer means by what is around its list, or by its text where that is not to be read as one.
-  result<response> judge(const list_response& list, const list_reader& reader, bool whole) const {
-    http_response shown{list.http_status, list.headers, whole ? reader.around.dump() : list.text};
-    auto meaning = interpret(shown);
+  std::string_view list_name(const call_options& options) const {
+    return options.list_member ? std::string_view(*options.list_member) : options_.dialect.list_member;
+  }
+  // What is wrong by what is around a list, or by its text where that is not to be read as one.
+  std::optional<error> fault_around(const arrival& list, std::string_view name, const list_reader& reader,
+                                    bool whole) const {
+    auto meaning =
+        interpret({list.meaning.http_status, list.meaning.headers, whole ? reader.around.dump() : list.answer.body});
     if (reader.repeated) meaning = error{.code = errc::malformed_response, .message = "the answer has its list twice"};
-    if (meaning && !whole) meaning = error{.code = errc::decode_error, .message = problem_of_list(list.name, {})};
-    if (meaning) return meaning;
-    meaning.error().http_status = list.http_status;
-    meaning.error().attempts = list.attempts;
-    meaning.error().body = list.body;
-    meaning.error().headers = list.headers;
-    return meaning;
+    if (meaning && !whole) meaning = error{.code = errc::decode_error, .message = problem_of_list(name, {})};
+    if (meaning) return {};
+    return list.wrong(std::move(meaning).error());
   }
 
   // By the dialect. What a parse function of a program's own leaves out of the error of an error answer is added.
-  result<response> interpret(http_response& answer) const {
+  result<response> interpret(http_response answer) const {
     if (is_success(answer.status)) return options_.dialect.parse(std::move(answer));
     error kept;
     keep_answer(kept, answer);
@@ -3060,17 +3052,29 @@ template <class Backend, class Limiter> class client_core {
     return outcome;
   }
 
-  // The observer hears of no secret either. Copies what it is told only where there is one.
+  // The observer hears of no secret either.
   void observe(attempt seen) const {
     if (!options_.on_attempt) return;
-    std::string path, key;
-    nango::headers fields;
-    seen.path = hidden_.scrubbed(seen.path, path);
-    seen.limit_key = hidden_.scrubbed(seen.limit_key, key);
-    seen.headers = hidden_.scrubbed(seen.headers, fields);
+    error told{.type = std::string(seen.path), .body = std::string(seen.limit_key)};
+    told.headers.assign(seen.headers.begin(), seen.headers.end());
+    hidden_.scrub(told);
+    seen.path = told.type;
+    seen.limit_key = told.body;
+    seen.headers = told.headers;
     options_.on_attempt(seen);
   }
 
+  static made share(client_options options, checked_options checked, Backend backend, Limiter limiter) {
+    return std::make_shared<client_core>(std::move(options), std::move(checked), std::move(backend),
+                                         std::move(limiter));
+  }
+  static Limiter make_limiter(const rate& limits) {
+    if constexpr (std::constructible_from<Limiter, const rate&>) {
+      return Limiter(limits);
+    } else {
+      return Limiter();
+    }
+  }
   // By its create() if it has one, else by its constructor.
   static result<Backend> make_backend(const client_options& options) {
     if constexpr (requires {
@@ -4122,8 +4126,8 @@ inline std::optional<std::chrono::minutes> parse_offset(std::string_view text) n
 }
 
 inline bool is_of_four_digits(crm::time_point time) noexcept {
-  constexpr auto january = [](int year) { return std::chrono::sys_days(std::chrono::year(year) / 1 / 1); };
-  return time >= january(0) && time < january(10'000);
+  const auto second = time.time_since_epoch().count();
+  return second >= -62'167'219'200 && second < 253'402'300'800;  // January 1, 0000 and 10000
 }
 
 // ISO 8601, as far as the API's pages have it.
@@ -4459,7 +4463,7 @@ struct insides {
   template <class Client, class Fn, class Finish>
   static result<std::size_t> for_each(const Client& client, std::string_view path, Fn& fn, const query& parameters,
                                       const call_options& options, const Finish& finish) {
-    return client.core_->template for_each<json>(*client.handle_, path, fn, parameters, options, finish);
+    return client.core_->template for_each<json>({*client.handle_, "GET", path, parameters, options}, fn, finish);
   }
   template <class Client> static milliseconds timeout_of(const Client& client, const call_options& options) {
     return client.core_->timeout_of(options);
@@ -4597,9 +4601,9 @@ inline std::optional<std::chrono::milliseconds> next_delay(const error& e, std::
 // --- Default backend ------------------------------------------------------------------------------------------------
 
 inline result<httplib_backend> httplib_backend::create(const client_options& options) {
-  auto base = detail::checked_base(options);
-  if (!base) return std::move(base).error();
-  auto pool = std::make_shared<detail::httplib_pool>(*std::move(base), *detail::parse_proxy(options.proxy),
+  auto checked = detail::check(options);
+  if (!checked) return std::move(checked).error();
+  auto pool = std::make_shared<detail::httplib_pool>(std::move(checked->base), std::move(checked->proxy),
                                                      options.connect_timeout);
   if (auto secured = pool->secure(options.ca_file); !secured) return std::move(secured).error();
   return httplib_backend(std::move(pool));
