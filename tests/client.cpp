@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "nango.hpp"
+#include "process.hpp"
 #include "scripted_backend.hpp"
 
 namespace {
@@ -883,11 +884,11 @@ TEST_CASE("the default base URL is that of the API") {
 }
 
 TEST_CASE("env gives a variable's value, and an empty text where it is not set") {
-  ::setenv("NANGO_TEST_VARIABLE", "a value", 1);
+  nango_test::set_variable("NANGO_TEST_VARIABLE", "a value");
   CHECK(nango::env("NANGO_TEST_VARIABLE") == "a value");
-  ::setenv("NANGO_TEST_VARIABLE", "", 1);
+  nango_test::set_variable("NANGO_TEST_VARIABLE", "");
   CHECK(nango::env("NANGO_TEST_VARIABLE").empty());
-  ::unsetenv("NANGO_TEST_VARIABLE");
+  nango_test::unset_variable("NANGO_TEST_VARIABLE");
   CHECK(nango::env("NANGO_TEST_VARIABLE").empty());
 }
 
@@ -911,7 +912,7 @@ struct crm_backend {
 TEST_CASE("the five-line program compiles and prints its contacts") {
   using client = nango::basic_client<crm_backend>;
   std::ostringstream out;
-  ::setenv("NANGO_TEST_KEY", "a key of this test", 1);
+  nango_test::set_variable("NANGO_TEST_KEY", "a key of this test");
   client api{{.api_key = nango::env("NANGO_TEST_KEY")}};
   auto contacts = api.user("6b693b41-bf22-42e6-aa31-b75cd41749ab").get("crm/contacts", {{"name", "Rolf"}});
   if (!contacts) out << contacts.error() << '\n';
@@ -921,6 +922,6 @@ TEST_CASE("the five-line program compiles and prints its contacts") {
   std::ostringstream failures;
   if (auto failed = api.get("crm/contacts"); !failed) failures << failed.error();
   CHECK(failures.str() == "AUTH_ERROR (HTTP 401): no user [GET crm/contacts]");
-  ::unsetenv("NANGO_TEST_KEY");
+  nango_test::unset_variable("NANGO_TEST_KEY");
   CHECK_THROWS_AS((client{{.api_key = nango::env("NANGO_TEST_KEY")}}), nango::exception);
 }

@@ -20,7 +20,9 @@
 #include "fault_server.hpp"
 #include "nango.hpp"
 #include "process.hpp"
+#ifndef _WIN32
 #include "server_process.hpp"
+#endif
 
 namespace {
 
@@ -253,6 +255,7 @@ TEST_CASE("clients that come and go leave no descriptor and no thread") {
   CHECK(at_first.is_back());
 }
 
+#ifndef _WIN32  // which has no fork
 namespace {
 
 // The most threads that this process had while it lived, without its own.
@@ -306,3 +309,4 @@ TEST_CASE("a client starts no thread, whatever becomes of its calls") {
     CHECK(seen.stop() == before);
   }
 }
+#endif

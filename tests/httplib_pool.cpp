@@ -1,10 +1,6 @@
 // Default backend: how many connections it keeps, for how long, and how they are set up.
 
 #include <doctest/doctest.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <barrier>
@@ -21,6 +17,7 @@
 
 #include "fault_server.hpp"
 #include "nango.hpp"
+#include "sockets.hpp"
 
 namespace {
 
@@ -45,18 +42,6 @@ bool comes_to(const fault_server& server, std::size_t open, std::chrono::seconds
     std::this_thread::sleep_for(milliseconds(5));
   }
   return server.open_connections() == open;
-}
-
-// This process's sockets that are connected to the port.
-std::vector<int> sockets_to(int port) {
-  std::vector<int> found;
-  for (int fd = 0; fd < 1024; ++fd) {
-    sockaddr_in peer{};
-    socklen_t size = sizeof(peer);
-    const bool connected = ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0;
-    if (connected && peer.sin_family == AF_INET && ntohs(peer.sin_port) == port) found.push_back(fd);
-  }
-  return found;
 }
 
 }  // namespace
@@ -107,11 +92,11 @@ TEST_CASE("200 threads that call in bursts make as many connections as were ever
 
 TEST_CASE("the connection that was used last is used next, so that the others grow old") {
   std::mutex mutex;
-  std::vector<int> users;  // the server's thread of each request of the second round
+  std::vector<std::thread::id> users;  // the server's thread of each request of the second round
   const fault_server server({.tls = true, .afterwards = [&](std::string_view request) {
                                if (request.find("/v1/again") != std::string_view::npos) {
                                  const std::lock_guard lock(mutex);
-                                 users.push_back(::gettid());
+                                 users.push_back(std::this_thread::get_id());
                                } else {
                                  std::this_thread::sleep_for(milliseconds(200));
                                }
@@ -131,12 +116,11 @@ TEST_CASE("what is written goes out at once: no connection waits to fill a segme
   fault_server server({}, true);
   const auto api = client_of(server);
   REQUIRE(api.get("x"));
-  const auto sockets = sockets_to(server.port());
+  const auto sockets = nango_test::sockets_to(server.port());
   REQUIRE_FALSE(sockets.empty());
   for (const int fd : sockets) {
     int on = 0;
-    socklen_t size = sizeof(on);
-    REQUIRE(::getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &size) == 0);
+    REQUIRE(nango_test::get_option(fd, IPPROTO_TCP, TCP_NODELAY, on) == 0);
     CHECK(on != 0);
   }
 }
@@ -242,7 +226,7 @@ TEST_CASE("close_idle closes the idle connections now, and the next call makes a
     CHECK(server.open_connections() == 1);
     backend.close_idle();
     CHECK(comes_to(server, 0, std::chrono::seconds(20)));
-    CHECK(sockets_to(server.port()).empty());
+    CHECK(nango_test::sockets_to(server.port()).empty());
     REQUIRE(api.post("next", {{"a", 1}}));
     CHECK(server.connections() == 2);
     REQUIRE(api.post("next", {{"a", 1}}));

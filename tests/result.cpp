@@ -3,9 +3,11 @@
 #include "nango.hpp"
 
 #include <doctest/doctest.h>
+#ifndef _WIN32
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#endif
 
 #include <memory>
 #include <new>
@@ -531,6 +533,7 @@ TEST_CASE("value() without a value throws an exception that carries the error") 
   check_throws_failure([&] { std::move(nothing).value(); });
 }
 
+#ifndef _WIN32  // which has no fork
 namespace {
 
 // What a process prints on stderr that does `f` and is to end by std::abort.
@@ -575,6 +578,7 @@ TEST_CASE("an exception that nobody catches ends the program with the words of i
   const auto words = last_words([]() noexcept { result<int>(error{.code = errc::timed_out, .message = "m"}).value(); });
   CHECK(words.find("timed_out: m") != std::string::npos);
 }
+#endif
 
 // ---- value_or ------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,9 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -82,6 +84,7 @@ class temporary_file {
   std::string path_;
 };
 
+#ifndef _WIN32  // which has no mkdtemp, and no test that needs it
 /// A folder of its own, gone with all that is in it when the object is.
 class temporary_folder {
  public:
@@ -97,6 +100,7 @@ class temporary_folder {
  private:
   std::string path_ = (std::filesystem::temp_directory_path() / "nango-XXXXXX").string();
 };
+#endif
 
 namespace detail {
 
@@ -203,7 +207,8 @@ inline temporary_file::temporary_file(std::string_view content)
   const int file = ::mkstemp(path_.data());  // makes it with mode 0600
   if (file < 0) throw std::runtime_error("cannot make a temporary file");
   while (!content.empty()) {
-    const ssize_t written = ::write(file, content.data(), content.size());
+    const auto size = (std::min)(content.size(), std::size_t{1} << 20);
+    const auto written = ::write(file, content.data(), static_cast<unsigned>(size));
     if (written <= 0) break;
     content.remove_prefix(static_cast<std::size_t>(written));
   }

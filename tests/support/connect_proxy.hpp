@@ -2,11 +2,6 @@
 #ifndef NANGO_TESTS_CONNECT_PROXY_HPP
 #define NANGO_TESTS_CONNECT_PROXY_HPP
 
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -18,6 +13,7 @@
 #include <vector>
 
 #include "fault_server.hpp"
+#include "sockets.hpp"
 
 namespace nango_test {
 
@@ -59,7 +55,7 @@ class connect_proxy {
   void cut() {
     {
       const std::lock_guard lock(mutex_);
-      for (const int fd : origins_) ::shutdown(fd, SHUT_RDWR);
+      for (const int fd : origins_) shut_down(fd);
     }
     while (server_.open_connections() != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -67,16 +63,16 @@ class connect_proxy {
  private:
   void tunnel(int client, std::string_view slow_head) {
     for (const char& byte : slow_head) {
-      if (::send(client, &byte, 1, MSG_NOSIGNAL) != 1) return;
+      if (send_some(client, {&byte, 1}) != 1) return;
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons(static_cast<std::uint16_t>(to_));
-    const int origin = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int origin = open_socket(AF_INET);
     if (::connect(origin, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) pump(client, origin);
-    ::close(origin);
+    close_socket(origin);
   }
   // Until one of the two ends.
   void pump(int client, int origin) {
@@ -84,8 +80,8 @@ class connect_proxy {
       const std::lock_guard lock(mutex_);
       origins_.push_back(origin);
     }
-    pollfd both[] = {{client, POLLIN, 0}, {origin, POLLIN, 0}};
-    while (::poll(both, 2, -1) > 0 && (both[0].revents == 0 || pass(client, origin, &tunneled_)) &&
+    pollfd both[] = {poll_entry(client, POLLIN), poll_entry(origin, POLLIN)};
+    while (poll_sockets(both, 2, -1) > 0 && (both[0].revents == 0 || pass(client, origin, &tunneled_)) &&
            (both[1].revents == 0 || pass(origin, client, nullptr))) {
     }
     const std::lock_guard lock(mutex_);
@@ -93,14 +89,14 @@ class connect_proxy {
   }
   bool pass(int from, int to, std::string* record) {
     char data[16 * 1024];
-    const auto got = ::recv(from, data, sizeof(data), 0);
+    const auto got = receive_some(from, data, sizeof(data));
     if (got <= 0) return false;
     const std::string_view bytes(data, static_cast<std::size_t>(got));
     if (record != nullptr) {
       const std::lock_guard lock(mutex_);
       *record += bytes;
     }
-    return ::send(to, bytes.data(), bytes.size(), MSG_NOSIGNAL) == got;
+    return send_some(to, bytes) == got;
   }
 
   const int to_;

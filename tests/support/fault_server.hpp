@@ -3,17 +3,8 @@
 #ifndef NANGO_TESTS_FAULT_SERVER_HPP
 #define NANGO_TESTS_FAULT_SERVER_HPP
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -31,6 +22,7 @@
 #include <vector>
 
 #include "certificates.hpp"
+#include "sockets.hpp"
 
 namespace nango_test {
 
@@ -122,17 +114,17 @@ class fault_server {
       : fault_server(fault_server_options{.tls = tls, .script = std::move(script)}) {}
   ~fault_server() {
     stopping_ = true;
-    ::shutdown(listener_, SHUT_RDWR);
+    end_listening(listener_);
     if (acceptor_.joinable()) acceptor_.join();
     {
       const std::lock_guard lock(mutex_);
-      for (const int fd : open_) ::shutdown(fd, SHUT_RDWR);
+      for (const int fd : open_) shut_down(fd);
     }
     for (auto* threads : {&threads_, &finished_}) {
       for (auto& thread : *threads) thread.join();
     }
-    for (const int fd : fillers_) ::close(fd);
-    ::close(listener_);
+    for (const int fd : fillers_) close_socket(fd);
+    close_socket(listener_.exchange(-1));
   }
   fault_server(const fault_server&) = delete;
   fault_server& operator=(const fault_server&) = delete;
@@ -144,15 +136,14 @@ class fault_server {
   }
 
   /// From now on connections are refused.
-  void refuse() { ::shutdown(listener_, SHUT_RDWR); }
+  void refuse() { end_listening(listener_); }
   /// Ends the connections that are open and wait for a request, each with a FIN and an RST: the client's next write to
   /// one of them is answered with SIGPIPE.
   void reset_all() {
     const std::lock_guard lock(mutex_);
     for (const int fd : open_) {
-      const linger at_once{1, 0};
-      ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-      ::shutdown(fd, SHUT_RDWR);  // wakes its thread, which closes it
+      reset_on_close(fd);
+      shut_down(fd);  // wakes its thread, which closes it
     }
   }
 
@@ -186,6 +177,7 @@ class fault_server {
   }
 
  private:
+  static constexpr int an_hour_in_ms = 3'600'000;
   using tls_pointer = std::unique_ptr<SSL, decltype(&SSL_free)>;
 
   // One connection as its thread sees it.
@@ -194,8 +186,7 @@ class fault_server {
     SSL* tls;  // null: plain
 
     int read(char* data, int size) const {
-      return tls != nullptr ? SSL_read(tls, data, size)
-                            : static_cast<int>(::recv(fd, data, static_cast<std::size_t>(size), 0));
+      return tls != nullptr ? SSL_read(tls, data, size) : receive_some(fd, data, static_cast<std::size_t>(size));
     }
     bool write(std::string_view data) const {
       if (tls != nullptr && !data.empty()) {
@@ -211,7 +202,7 @@ class fault_server {
 
   static bool send_all(int fd, std::string_view data) {
     while (!data.empty()) {
-      const auto sent = ::send(fd, data.data(), data.size(), MSG_NOSIGNAL);
+      const auto sent = send_some(fd, data);
       if (sent <= 0) return false;
       data.remove_prefix(static_cast<std::size_t>(sent));
     }
@@ -219,8 +210,8 @@ class fault_server {
   }
   // False: the client sent something, or went away, before the time was over.
   static bool quiet_for(int fd, int ms) {
-    pollfd entry{fd, POLLIN, 0};
-    return ::poll(&entry, 1, ms) == 0;
+    auto entry = poll_entry(fd, POLLIN);
+    return poll_sockets(&entry, 1, ms) == 0;
   }
 
   bool is_ipv6() const { return options_.address.find(':') != std::string::npos; }
@@ -238,10 +229,10 @@ class fault_server {
     if (::inet_pton(AF_INET, text, &ipv4.sin_addr) != 1) throw std::runtime_error("no address: " + options_.address);
     return use(reinterpret_cast<const sockaddr*>(&ipv4), static_cast<socklen_t>(sizeof(ipv4)));
   }
-  int make_socket(int flags) const { return ::socket(is_ipv6() ? AF_INET6 : AF_INET, SOCK_STREAM | flags, 0); }
+  int make_socket() const { return open_socket(is_ipv6() ? AF_INET6 : AF_INET); }
 
   void take_port() {
-    listener_ = make_socket(SOCK_CLOEXEC);
+    listener_ = make_socket();
     const auto bind_it = [this](const sockaddr* address, socklen_t size) { return ::bind(listener_, address, size); };
     sockaddr_in6 bound{};  // the port stands at the same place in both families
     socklen_t size = sizeof(bound);
@@ -254,42 +245,38 @@ class fault_server {
   void fill_queue() {  // it takes one or two; the kernel drops what comes after
     if (::listen(listener_, 0) != 0) throw std::runtime_error("cannot listen");
     for (int i = 0; i < 4; ++i) {
-      fillers_.push_back(make_socket(SOCK_NONBLOCK | SOCK_CLOEXEC));
+      fillers_.push_back(make_socket());
+      set_blocking(fillers_.back(), false);
       with_address(
           port_, [this](const sockaddr* address, socklen_t size) { return ::connect(fillers_.back(), address, size); });
     }
   }
 
   void accept_all() {
-    for (const int fd : std::exchange(fillers_, {})) ::close(fd);
+    for (const int fd : std::exchange(fillers_, {})) close_socket(fd);
     for (;;) {
-      const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      const int fd = accept_one(listener_);
       if (fd < 0) return;
       ++connections_;
       const std::lock_guard lock(mutex_);
       if (stopping_) {
-        ::close(fd);
+        close_socket(fd);
         return;
       }
-      const int on = 1;
-      ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // or the first answer waits 40 ms for an ACK
+      set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);  // or the first answer waits 40 ms for an ACK
       for (auto& thread : std::exchange(finished_, {})) thread.join();
       open_.push_back(fd);
       threads_.emplace_back([this, fd] { serve(fd); });
     }
   }
   void serve(int fd) {
-    sigset_t sigpipe;
-    sigemptyset(&sigpipe);
-    sigaddset(&sigpipe, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &sigpipe, nullptr);
+    block_sigpipe();
     const bool resets = converse(fd);
     ERR_clear_error();
     const std::lock_guard lock(mutex_);
     open_.erase(std::find(open_.begin(), open_.end(), fd));
-    const linger at_once{1, 0};
-    if (resets) ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-    ::close(fd);
+    if (resets) reset_on_close(fd);
+    close_socket(fd);
     if (stopping_) return;  // the destructor joins what is left
     const auto is_own = [](const std::thread& thread) { return thread.get_id() == std::this_thread::get_id(); };
     const auto own = std::find_if(threads_.begin(), threads_.end(), is_own);
@@ -374,7 +361,7 @@ class fault_server {
   bool shake_hands(int fd, SSL* tls, const act& plan) {
     BIO* out = BIO_new(BIO_s_mem());
     SSL_set_bio(tls, BIO_new_socket(fd, BIO_NOCLOSE), out);
-    ::fcntl(fd, F_SETFL, O_NONBLOCK);
+    set_blocking(fd, false);
     int done = 0;
     for (bool wants_more = true; wants_more && done != 1;) {
       done = SSL_accept(tls);
@@ -383,8 +370,8 @@ class fault_server {
       const auto size = static_cast<std::size_t>(BIO_get_mem_data(out, &bytes));
       const std::string flight(bytes, size);
       static_cast<void>(BIO_reset(out));
-      pollfd entry{fd, POLLOUT, 0};
-      if (!flight.empty()) ::poll(&entry, 1, -1);
+      auto entry = poll_entry(fd, POLLOUT);
+      if (!flight.empty()) poll_sockets(&entry, 1, -1);
       if (!flight.empty() && plan.at == moment::handshake) {
         const auto sent = plan.bytes.empty() ? size / 2 : size;
         send_all(fd, std::string_view(flight).substr(0, sent));
@@ -394,9 +381,9 @@ class fault_server {
       }
       if (!send_all(fd, flight)) return false;
       entry.events = POLLIN;
-      if (wants_more) ::poll(&entry, 1, -1);
+      if (wants_more) poll_sockets(&entry, 1, -1);
     }
-    ::fcntl(fd, F_SETFL, 0);
+    set_blocking(fd, true);
     SSL_set_fd(tls, fd);
     return done == 1;
   }
@@ -436,9 +423,9 @@ class fault_server {
   static bool write_after_ticket(std::string_view rest, const channel& to) {
     return SSL_new_session_ticket(to.tls) == 1 && SSL_do_handshake(to.tls) == 1 && to.write(rest);
   }
-  static void wait_for_end(int fd, int most_ms = -1) {
-    pollfd entry{fd, POLLRDHUP, 0};
-    ::poll(&entry, 1, most_ms);
+  void wait_for_end(int fd, int most_ms = an_hour_in_ms) const {
+    auto entry = poll_entry(fd, hung_up);
+    for (constexpr int step = 50; !stopping_ && most_ms > 0 && poll_sockets(&entry, 1, step) == 0;) most_ms -= step;
   }
   static void renegotiate(const std::string& rest, const channel& to) {
     char byte = 0;
@@ -461,7 +448,7 @@ class fault_server {
   const certificate certificate_{{.ip = {"127.0.0.1", "::1", options_.address}}, authority_};
   const temporary_file ca_file_{authority_.pem()};
   const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context_{SSL_CTX_new(TLS_server_method()), SSL_CTX_free};
-  int listener_ = -1;
+  std::atomic<int> listener_ = -1;
   int port_ = 0;
   std::vector<int> fillers_{};
   std::thread acceptor_{};

@@ -6,11 +6,6 @@
 
 #include <openssl/ssl.h>
 
-#include <pthread.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -35,6 +30,7 @@
 
 #include "certificates.hpp"
 #include "hosted_routes.hpp"
+#include "sockets.hpp"
 
 namespace nango_test {
 
@@ -265,29 +261,6 @@ struct refusal : std::runtime_error {
 inline refusal params_error(const std::string& message) { return {400, "PARAMS_ERROR", message}; }
 inline refusal auth_error(const std::string& message) { return {401, "AUTH_ERROR", message}; }
 
-/// Blocks SIGPIPE in this thread, and in those it starts, until destruction. Then it also puts the process's handler
-/// back, which httplib's servers set to "ignore" and so would hide what a client fails to do about the signal.
-class sigpipe_guard {
- public:
-  sigpipe_guard() {
-    sigset_t pipe;
-    sigemptyset(&pipe);
-    sigaddset(&pipe, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe, &mask_);
-    sigaction(SIGPIPE, nullptr, &action_);
-  }
-  ~sigpipe_guard() {
-    sigaction(SIGPIPE, &action_, nullptr);
-    pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
-  }
-  sigpipe_guard(const sigpipe_guard&) = delete;
-  sigpipe_guard& operator=(const sigpipe_guard&) = delete;
-
- private:
-  sigset_t mask_{};
-  struct sigaction action_ {};
-};
-
 /// httplib's pool of threads, with a word when a connection is accepted and, on its thread, when it is over.
 class connection_queue final : public httplib::TaskQueue {
  public:
@@ -485,7 +458,7 @@ inline local_nango::local_nango(local_nango_options options)
   for (std::size_t i = 0; i < options_.more_users; ++i) {
     users_[numbered_token(i)].data = users_[other_user_token()].data;
   }
-  const detail::sigpipe_guard guard;
+  const sigpipe_guard guard;
   server_ = std::make_unique<httplib::SSLServer>(
       detail::set_up_context([this](auto&& context) { return set_up_tls(detail::as_context(context)); }));
   configure();
@@ -501,7 +474,8 @@ inline local_nango::local_nango(local_nango_options options)
 inline local_nango::~local_nango() { close(); }
 
 inline void local_nango::configure() {
-  server_->set_socket_options([this](auto socket) { listening_socket_ = socket; });  // without httplib's SO_REUSEPORT
+  server_->set_socket_options(
+      [this](auto socket) { listening_socket_ = static_cast<int>(socket); });  // without httplib's SO_REUSEPORT
   server_->set_tcp_nodelay(true);
   server_->set_keep_alive_max_count(1'000'000'000);
   server_->set_keep_alive_timeout(options_.keep_alive.count());
@@ -541,12 +515,12 @@ inline void local_nango::close() {
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
-    for (const auto& connection : sockets_) ::shutdown(connection.second, SHUT_RDWR);
+    for (const auto& connection : sockets_) shut_down(connection.second);
   }
   closing_changed_.notify_all();
   // Ends accept() on Linux. httplib's stop() also closes the socket, whose number may then be somebody else's when
   // the thread comes to call accept(), and 0.11.4's does nothing before the thread has got that far.
-  if (listening_socket_ >= 0 && ::shutdown(listening_socket_, SHUT_RDWR) != 0) server_->stop();
+  if (listening_socket_ >= 0 && ::shutdown(listening_socket_, shut_both) != 0) server_->stop();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -569,15 +543,15 @@ inline void local_nango::remember_connection(int socket) {
   const std::lock_guard lock(mutex_);
   const auto [connection, is_new] = sockets_.try_emplace(std::this_thread::get_id(), -1);
   // A duplicate, since httplib closes its own without a word and the number may then be somebody else's.
-  if (is_new) connection->second = ::dup(socket);
-  if (closing_) ::shutdown(connection->second, SHUT_RDWR);
+  if (is_new) connection->second = duplicate_socket(socket);
+  if (closing_) shut_down(connection->second);
 }
 
 inline void local_nango::forget_connection() {
   const std::lock_guard lock(mutex_);
   const auto connection = sockets_.find(std::this_thread::get_id());
   if (connection == sockets_.end()) return;
-  ::close(connection->second);
+  close_socket(connection->second);
   sockets_.erase(connection);
 }
 

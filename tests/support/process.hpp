@@ -1,12 +1,20 @@
-// What this process holds, as Linux tells it.
+// What this process holds, as Linux or Windows tells it, and its environment.
 #ifndef NANGO_TESTS_PROCESS_HPP
 #define NANGO_TESTS_PROCESS_HPP
 
+#ifdef _WIN32
+#include "sockets.hpp"
+// after <winsock2.h>
+#include <tlhelp32.h>
+#else
 #include <fcntl.h>
+#include <stdlib.h>
+#endif
 
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
+#include <string>
 #include <thread>
 
 namespace nango_test {
@@ -28,6 +36,24 @@ inline constexpr bool is_sanitized = true;
 inline constexpr bool is_sanitized = false;
 #endif
 
+#ifdef _WIN32
+/// Sockets: nango.hpp opens nothing else, and the C++ library opens events as it likes.
+inline std::size_t open_descriptors() { return own_sockets().size(); }
+inline std::size_t threads() {
+  std::size_t count = 0;
+  THREADENTRY32 entry{};
+  entry.dwSize = sizeof(entry);
+  const HANDLE all = ::CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0);
+  for (bool more = ::Thread32First(all, &entry) != 0; more; more = ::Thread32Next(all, &entry) != 0) {
+    count += entry.th32OwnerProcessID == ::GetCurrentProcessId() ? 1U : 0U;
+  }
+  ::CloseHandle(all);
+  return count;
+}
+/// An empty value unsets it.
+inline void set_variable(const char* name, const char* value) { ::_putenv_s(name, value); }
+inline void unset_variable(const char* name) { ::_putenv_s(name, ""); }
+#else
 /// Of the first 1024.
 inline std::size_t open_descriptors() {
   std::size_t count = 0;
@@ -35,6 +61,9 @@ inline std::size_t open_descriptors() {
   return count;
 }
 inline std::size_t threads() { return detail::entries("/proc/self/task"); }
+inline void set_variable(const char* name, const char* value) { ::setenv(name, value, 1); }
+inline void unset_variable(const char* name) { ::unsetenv(name); }
+#endif
 
 /// Waits until `holds`; false: it did not within 20 s, which no busy machine needs.
 template <class Condition> bool comes_true(Condition holds) {
