@@ -10,7 +10,8 @@
 ///
 /// A call flows one way: Client (checks, URL, headers) -> Rate limiter (one permit for each attempt) -> HTTP seam
 /// (a backend sends) -> Envelope (the answer becomes a result) -> Retries (again from the limiter, or out).
-/// The sections follow that flow, first all public declarations, then `detail`, then the definitions in the same order:
+/// The sections follow that flow, first all public declarations, then `detail`, then the definitions in the same order,
+/// among them the functions of the last two sections with their documentation:
 /// Errors, HTTP seam, Rate limiter, Paths and queries, Envelope, Retries, Client, Default backend; and, made of these
 /// and unknown to them, CRM resources and Hosted API.
 ///
@@ -1161,43 +1162,12 @@ struct opportunity_query {
   bool include_raw = false;  ///< Asks for `raw` as well.
 };
 
-/// @{ GET crm/contacts and so on, or one of them by its id, which must not be empty. The client is a handle of a user.
-/// Errors: those of basic_client::get; invalid_argument for a query that cannot be sent.
-template <http_backend Backend, rate_limiter Limiter>
-result<std::vector<contact>> list_contacts(const basic_client<Backend, Limiter>& user, const contact_query& which = {},
-                                           const call_options& options = {});
-template <http_backend Backend, rate_limiter Limiter>
-result<contact> get_contact(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw = false,
-                            const call_options& options = {});
-template <http_backend Backend, rate_limiter Limiter>
-result<std::vector<account>> list_accounts(const basic_client<Backend, Limiter>& user, const account_query& which = {},
-                                           const call_options& options = {});
-template <http_backend Backend, rate_limiter Limiter>
-result<account> get_account(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw = false,
-                            const call_options& options = {});
-template <http_backend Backend, rate_limiter Limiter>
-result<std::vector<opportunity>> list_opportunities(const basic_client<Backend, Limiter>& user,
-                                                    const opportunity_query& which = {},
-                                                    const call_options& options = {});
-template <http_backend Backend, rate_limiter Limiter>
-result<opportunity> get_opportunity(const basic_client<Backend, Limiter>& user, std::string_view id,
-                                    bool include_raw = false, const call_options& options = {});
-/// @}
-
 /// One of the types above.
 template <class Value>
 concept record =
     std::same_as<Value, address> || std::same_as<Value, email_address> || std::same_as<Value, crm::phone_number> ||
     std::same_as<Value, contact> || std::same_as<Value, account_opportunity> || std::same_as<Value, account> ||
     std::same_as<Value, opportunity>;
-
-/// @{ For nlohmann/json: `json(contact)`, in the spelling of the wire and without what is empty, and
-/// `get<crm::contact>()`, of a result or of your own data; where that does not fit it throws std::runtime_error with
-/// the field's place (with exceptions off: std::abort). A time outside of the years 0000 to 9999 cannot be written:
-/// std::out_of_range (with exceptions off: std::abort).
-template <record Value> void to_json(json& to, const Value& value);
-template <record Value> void from_json(const json& from, Value& value);
-/// @}
 
 }  // namespace crm
 
@@ -1225,12 +1195,6 @@ client_options options(std::string api_key, rate plan = {200, std::chrono::minut
 /// with a page. Never throws.
 result<response> parse_bare(http_response answer);
 
-/// A handle for one connection (Connection-Id and Provider-Config-Key), limited by the client's own key. An empty or
-/// unclean name makes each of its calls invalid_argument.
-template <http_backend Backend, rate_limiter Limiter>
-basic_client<Backend, Limiter> connection(const basic_client<Backend, Limiter>& client, std::string_view connection_id,
-                                          std::string_view provider_config_key);
-
 /// Which records. What is empty or 0 asks for nothing.
 struct record_query {
   std::string cursor{};            ///< Where to go on: record_progress::cursor, or a record's own.
@@ -1254,51 +1218,6 @@ struct record_progress {
   std::size_t count = 0;  ///< Records handed on.
   bool done = false;      ///< All were handed on.
 };
-
-/// Hands each record of a model to `fn(json&&)`, page by page (GET records), with the text of one page in memory. `fn`
-/// may return false to stop; what it throws comes out. A record that is changed meanwhile may come again (hosted API),
-/// so take them by their id. `options` is for each page. Errors, in `failure`: those of basic_client::request;
-/// invalid_argument for an empty model, a limit over 10,000 or more than 100 ids; decode_error for a malformed page;
-/// malformed_response for a cursor that comes again.
-template <http_backend Backend, rate_limiter Limiter, class Fn>
-record_progress for_each_record(const basic_client<Backend, Limiter>& connection, std::string_view model, Fn&& fn,
-                                const record_query& which = {}, const call_options& options = {});
-
-/// Runs an action (POST action/trigger), which may take minutes: give `options` a timeout. It is never sent twice
-/// unless it certainly did not run. What a failed action says of itself is `payload` in error::body.
-template <class Value = json, http_backend Backend, rate_limiter Limiter>
-result<Value> trigger_action(const basic_client<Backend, Limiter>& connection, std::string_view name, const json& input,
-                             const call_options& options = {});
-
-/// Has an action run in the background (X-Async): its id, for wait_for_action. Never sent twice, as trigger_action.
-template <http_backend Backend, rate_limiter Limiter>
-result<std::string> trigger_action_async(const basic_client<Backend, Limiter>& connection, std::string_view name,
-                                         const json& input, const call_options& options = {});
-
-/// Asks for the outcome of such an action (GET action/ID) until there is one, with pauses from 100 ms to 5 s: its
-/// result, or the error that it ended with (script_http_error, action_script_runtime_error, script_internal_error,
-/// action_script_failure in error::type). A 404, a lost connection, a 5xx of a gateway and a 429 are no outcome. At the
-/// deadline timed_out, also for an id that never was. `options.timeout` is for all of it; `options.retry` is not used.
-template <class Value = json, http_backend Backend, rate_limiter Limiter>
-result<Value> wait_for_action(const basic_client<Backend, Limiter>& connection, std::string_view id,
-                              const call_options& options = {});
-
-/// A handle for the connected API itself, through the proxy: `upstream(connection).get("user/repos")`. Paths are that
-/// API's: relative to the base URL that the integration has, empty or with a slash at the end as it wants them; of a
-/// link to a next page cut the scheme and the host off. Its errors are as parse_bare has them, by status, with body and
-/// headers; a 429 of its own is retried by its own Retry-After and holds nobody, but from `send` it comes as it is. The
-/// service's own errors (400, 401, 403, 404, 424, 429) look the same but for their code in error::type, if the upstream
-/// has no such code. The type of a body is repeated as Nango-Proxy-Content-Type, without which it would not arrive.
-/// Headers named Nango-Proxy-X reach that API as X; Retries, Base-Url-Override and Decompress steer the proxy.
-template <http_backend Backend, rate_limiter Limiter>
-basic_client<Backend, Limiter> upstream(const basic_client<Backend, Limiter>& connection);
-
-/// `send` of upstream(): status, headers and body of the connected API's answer as they came, a 429 too; the service's
-/// own 429 is rate_limited.
-template <http_backend Backend, rate_limiter Limiter>
-result<http_response> proxy(const basic_client<Backend, Limiter>& connection, std::string_view method,
-                            std::string_view path, const query& parameters = {}, std::string_view body = {},
-                            std::string_view content_type = "application/json", const call_options& options = {});
 
 #ifndef NANGO_NO_HTTPLIB
 /// Whether a webhook is the service's: `signature_hex` (X-Nango-Hmac-Sha256, in upper or lower case) is the HMAC-SHA256
@@ -2112,6 +2031,8 @@ class list_reader {
       : name_(name),
         taker_(&take),
         take_([](const void* taker, list_reader& reader) { return (*static_cast<const Take*>(taker))(reader); }) {}
+  list_reader(const list_reader&) = delete;
+  list_reader& operator=(const list_reader&) = delete;
 
   // True if the text, which has no lone surrogates, is JSON to its end.
   // (A template, so that only units that read lists compile the parser again.)
@@ -4642,40 +4563,48 @@ inline void httplib_backend::close_idle() { pool_->close_idle(); }
 
 namespace crm {
 
+/// @{ GET crm/contacts and so on, or one of them by its id, which must not be empty. The client is a handle of a user.
+/// Errors: those of basic_client::get; invalid_argument for a query that cannot be sent.
 template <http_backend Backend, rate_limiter Limiter>
-result<std::vector<contact>> list_contacts(const basic_client<Backend, Limiter>& user, const contact_query& which,
-                                           const call_options& options) {
+result<std::vector<contact>> list_contacts(const basic_client<Backend, Limiter>& user, const contact_query& which = {},
+                                           const call_options& options = {}) {
   const auto parameters = detail::query_of(which);
   if (!parameters) return parameters.error();
   return detail::list_records<contact>(user, "crm/contacts", *parameters, options);
 }
 template <http_backend Backend, rate_limiter Limiter>
-result<contact> get_contact(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
-                            const call_options& options) {
+result<contact> get_contact(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw = false,
+                            const call_options& options = {}) {
   return user.template get<contact>(path("crm", "contacts", id), detail::crm_query({}, include_raw), options);
 }
 template <http_backend Backend, rate_limiter Limiter>
-result<std::vector<account>> list_accounts(const basic_client<Backend, Limiter>& user, const account_query& which,
-                                           const call_options& options) {
+result<std::vector<account>> list_accounts(const basic_client<Backend, Limiter>& user, const account_query& which = {},
+                                           const call_options& options = {}) {
   return detail::list_records<account>(user, "crm/accounts", detail::crm_query(which.name, which.include_raw), options);
 }
 template <http_backend Backend, rate_limiter Limiter>
-result<account> get_account(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
-                            const call_options& options) {
+result<account> get_account(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw = false,
+                            const call_options& options = {}) {
   return user.template get<account>(path("crm", "accounts", id), detail::crm_query({}, include_raw), options);
 }
 template <http_backend Backend, rate_limiter Limiter>
 result<std::vector<opportunity>> list_opportunities(const basic_client<Backend, Limiter>& user,
-                                                    const opportunity_query& which, const call_options& options) {
+                                                    const opportunity_query& which = {},
+                                                    const call_options& options = {}) {
   return detail::list_records<opportunity>(user, "crm/opportunities", detail::crm_query(which.name, which.include_raw),
                                            options);
 }
 template <http_backend Backend, rate_limiter Limiter>
-result<opportunity> get_opportunity(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw,
-                                    const call_options& options) {
+result<opportunity> get_opportunity(const basic_client<Backend, Limiter>& user, std::string_view id,
+                                    bool include_raw = false, const call_options& options = {}) {
   return user.template get<opportunity>(path("crm", "opportunities", id), detail::crm_query({}, include_raw), options);
 }
+/// @}
 
+/// @{ For nlohmann/json: `json(contact)`, in the spelling of the wire and without what is empty, and
+/// `get<crm::contact>()`, of a result or of your own data; where that does not fit it throws std::runtime_error with
+/// the field's place (with exceptions off: std::abort). A time outside of the years 0000 to 9999 cannot be written:
+/// std::out_of_range (with exceptions off: std::abort).
 template <record Value> void to_json(json& to, const Value& value) { to = detail::write_record(value); }
 template <record Value> void from_json(const json& from, Value& value) {
   auto taken = from;
@@ -4688,6 +4617,7 @@ template <record Value> void from_json(const json& from, Value& value) {
   }
   detail::raise_as<std::runtime_error>(reader.problem());
 }
+/// @}
 
 }  // namespace crm
 
@@ -4731,6 +4661,8 @@ inline result<response> parse_bare(http_response answer) {
   return e;
 }
 
+/// A handle for one connection (Connection-Id and Provider-Config-Key), limited by the client's own key. An empty or
+/// unclean name makes each of its calls invalid_argument.
 template <http_backend Backend, rate_limiter Limiter>
 basic_client<Backend, Limiter> connection(const basic_client<Backend, Limiter>& client, std::string_view connection_id,
                                           std::string_view provider_config_key) {
@@ -4742,9 +4674,14 @@ basic_client<Backend, Limiter> connection(const basic_client<Backend, Limiter>& 
 
 inline std::string timestamp(std::chrono::sys_seconds time) { return detail::time_text(time); }
 
+/// Hands each record of a model to `fn(json&&)`, page by page (GET records), with the text of one page in memory. `fn`
+/// may return false to stop; what it throws comes out. A record that is changed meanwhile may come again (hosted API),
+/// so take them by their id. `options` is for each page. Errors, in `failure`: those of basic_client::request;
+/// invalid_argument for an empty model, a limit over 10,000 or more than 100 ids; decode_error for a malformed page;
+/// malformed_response for a cursor that comes again.
 template <http_backend Backend, rate_limiter Limiter, class Fn>
 record_progress for_each_record(const basic_client<Backend, Limiter>& connection, std::string_view model, Fn&& fn,
-                                const record_query& which, const call_options& options) {
+                                const record_query& which = {}, const call_options& options = {}) {
   record_progress so_far{.cursor = which.cursor};
   const auto failed = [&](error e) {
     so_far.failure = std::move(e);
@@ -4785,16 +4722,19 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
   return so_far;
 }
 
-template <class Value, http_backend Backend, rate_limiter Limiter>
+/// Runs an action (POST action/trigger), which may take minutes: give `options` a timeout. It is never sent twice
+/// unless it certainly did not run. What a failed action says of itself is `payload` in error::body.
+template <class Value = json, http_backend Backend, rate_limiter Limiter>
 result<Value> trigger_action(const basic_client<Backend, Limiter>& connection, std::string_view name, const json& input,
-                             const call_options& options) {
+                             const call_options& options = {}) {
   return connection.template post<Value>("action/trigger", json{{"action_name", std::string(name)}, {"input", input}},
                                          options);
 }
 
+/// Has an action run in the background (X-Async): its id, for wait_for_action. Never sent twice, as trigger_action.
 template <http_backend Backend, rate_limiter Limiter>
 result<std::string> trigger_action_async(const basic_client<Backend, Limiter>& connection, std::string_view name,
-                                         const json& input, const call_options& options) {
+                                         const json& input, const call_options& options = {}) {
   auto asked = options;
   asked.headers.push_back({"X-Async", "true"});
   return trigger_action<detail::action_id>(connection, name, input, asked).transform([](detail::action_id id) {
@@ -4802,9 +4742,13 @@ result<std::string> trigger_action_async(const basic_client<Backend, Limiter>& c
   });
 }
 
-template <class Value, http_backend Backend, rate_limiter Limiter>
+/// Asks for the outcome of such an action (GET action/ID) until there is one, with pauses from 100 ms to 5 s: its
+/// result, or the error that it ended with (script_http_error, action_script_runtime_error, script_internal_error,
+/// action_script_failure in error::type). A 404, a lost connection, a 5xx of a gateway and a 429 are no outcome. At the
+/// deadline timed_out, also for an id that never was. `options.timeout` is for all of it; `options.retry` is not used.
+template <class Value = json, http_backend Backend, rate_limiter Limiter>
 result<Value> wait_for_action(const basic_client<Backend, Limiter>& connection, std::string_view id,
-                              const call_options& options) {
+                              const call_options& options = {}) {
   using clock = typename Limiter::clock;
   const auto deadline = detail::after(clock::now(), detail::insides::timeout_of(connection, options));
   auto asked = options;
@@ -4823,6 +4767,13 @@ result<Value> wait_for_action(const basic_client<Backend, Limiter>& connection, 
   }
 }
 
+/// A handle for the connected API itself, through the proxy: `upstream(connection).get("user/repos")`. Paths are that
+/// API's: relative to the base URL that the integration has, empty or with a slash at the end as it wants them; of a
+/// link to a next page cut the scheme and the host off. Its errors are as parse_bare has them, by status, with body and
+/// headers; a 429 of its own is retried by its own Retry-After and holds nobody, but from `send` it comes as it is. The
+/// service's own errors (400, 401, 403, 404, 424, 429) look the same but for their code in error::type, if the upstream
+/// has no such code. The type of a body is repeated as Nango-Proxy-Content-Type, without which it would not arrive.
+/// Headers named Nango-Proxy-X reach that API as X; Retries, Base-Url-Override and Decompress steer the proxy.
 template <http_backend Backend, rate_limiter Limiter>
 basic_client<Backend, Limiter> upstream(const basic_client<Backend, Limiter>& connection) {
   auto who = connection.acting_as();
@@ -4831,10 +4782,12 @@ basic_client<Backend, Limiter> upstream(const basic_client<Backend, Limiter>& co
   return connection.as(std::move(who));
 }
 
+/// `send` of upstream(): status, headers and body of the connected API's answer as they came, a 429 too; the service's
+/// own 429 is rate_limited.
 template <http_backend Backend, rate_limiter Limiter>
 result<http_response> proxy(const basic_client<Backend, Limiter>& connection, std::string_view method,
-                            std::string_view path, const query& parameters, std::string_view body,
-                            std::string_view content_type, const call_options& options) {
+                            std::string_view path, const query& parameters = {}, std::string_view body = {},
+                            std::string_view content_type = "application/json", const call_options& options = {}) {
   return upstream(connection).send(method, path, parameters, body, content_type, options);
 }
 
