@@ -70,31 +70,38 @@
 #include <unistd.h>   // close, the process's id
 #endif
 
+#ifdef _MSC_VER
+#pragma warning(push)
+#pragma warning(disable : 4996)  // of getenv and sscanf
+#endif
+
 // NANGO_DETAIL_HTTPLIB: the default backend can be compiled. Its declarations are there in any case, so that what is
 // missing is one error, and not a hundred more.
 #ifndef NANGO_NO_HTTPLIB
-#if defined(_WIN32)
-#error "nango.hpp: the default backend needs POSIX. On Windows define NANGO_NO_HTTPLIB and bring a backend of your own."
-#elif !defined(CPPHTTPLIB_OPENSSL_SUPPORT) || (defined(CPPHTTPLIB_HTTPLIB_H) && !defined(OPENSSL_SSL_H))
+#if !defined(CPPHTTPLIB_OPENSSL_SUPPORT) || (defined(CPPHTTPLIB_HTTPLIB_H) && !defined(OPENSSL_SSL_H))
 #error \
     "nango.hpp: cpp-httplib has no TLS by OpenSSL 3 here. Define CPPHTTPLIB_OPENSSL_SUPPORT for the whole program (and \
 link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
 #else
 #define NANGO_DETAIL_HTTPLIB
 #include "httplib.h"         // the codec; by quotes as above
-#include <errno.h>           // why a system call failed
-#include <fcntl.h>           // sockets that do not block
-#include <netdb.h>           // names become addresses
-#include <netinet/in.h>      // IPPROTO_TCP
-#include <netinet/tcp.h>     // is the peer still there?
 #include <openssl/bio.h>     // TLS over our socket
 #include <openssl/crypto.h>  // webhooks are compared in constant time
 #include <openssl/err.h>     // the thread's error queue is left clean
 #include <openssl/hmac.h>    // webhooks are signed
 #include <openssl/ssl.h>     // TLS, host pinning
 #include <openssl/x509v3.h>  // host flags
-#include <poll.h>            // the one way to wait
-#include <sys/socket.h>      // sockets
+#ifdef _WIN32                // httplib has included Winsock
+#include <wincrypt.h>        // the system's authorities
+#else
+#include <errno.h>        // why a system call failed
+#include <fcntl.h>        // sockets that do not block
+#include <netdb.h>        // names become addresses
+#include <netinet/in.h>   // IPPROTO_TCP
+#include <netinet/tcp.h>  // is the peer still there?
+#include <poll.h>         // the one way to wait
+#include <sys/socket.h>   // sockets
+#endif
 #endif
 #endif
 
@@ -1023,8 +1030,9 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 ///
 /// Not to be called by destructors of static objects: httplib has static objects of its own, which may be gone by then.
 ///
-/// Copies share their connections. Linux is tested, other POSIX systems by best effort; on Windows bring a backend of
-/// your own.
+/// Copies share their connections. Linux is tested, and Windows with GCC (mingw-w64, under Wine); MSVC, macOS and the
+/// BSDs by their rules alone. The system's authorities are, on Windows, those of its ROOT store when the client is
+/// made; what its Disallowed store has is refused.
 class httplib_backend {
  public:
   /// Throws nango::exception where the options make no sense, or ca_file or proxy cannot be used (with exceptions off:
@@ -3052,6 +3060,112 @@ template <class Pointer> Pointer allocated(Pointer made) {
 #endif
 }
 
+// What systems differ in: sockets and their errors, signals, and authorities.
+#ifdef _WIN32
+inline constexpr int interrupted = WSAEINTR, would_block = WSAEWOULDBLOCK, connecting = WSAEWOULDBLOCK;
+inline constexpr int refused = WSAECONNREFUSED, no_network = WSAENETUNREACH, no_host = WSAEHOSTUNREACH;
+inline constexpr int no_handle = WSAEMFILE, no_handle_left = WSAENOBUFS, no_port = WSAEADDRNOTAVAIL,
+                     silent = WSAETIMEDOUT;
+inline int last_error() noexcept { return ::WSAGetLastError(); }
+inline std::string lookup_message(int code) { return std::system_category().message(code); }
+inline socket_t open_socket(int family) noexcept {
+  const auto made = ::WSASocketW(family, SOCK_STREAM, 0, nullptr, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT);
+  u_long is_on = 1;
+  if (made != INVALID_SOCKET) ::ioctlsocket(made, static_cast<long>(FIONBIO), &is_on);
+  return made;
+}
+inline void close_socket(socket_t socket) noexcept { ::closesocket(socket); }
+inline std::ptrdiff_t send_some(socket_t socket, const char* data, std::size_t size) noexcept {
+  return ::send(socket, data, static_cast<int>((std::min)(size, std::size_t{1} << 30)), 0);
+}
+inline std::ptrdiff_t receive_some(socket_t socket, char* to, std::size_t size, int flags = 0) noexcept {
+  return ::recv(socket, to, static_cast<int>((std::min)(size, std::size_t{1} << 30)), flags);
+}
+// Before Windows 10 of 2020 it does not tell of a connect that fails, which then ends at its timeout.
+inline int poll_sockets(std::span<pollfd> sockets, int patience) noexcept {
+  return ::WSAPoll(sockets.data(), static_cast<ULONG>(sockets.size()), patience);
+}
+
+// A root that the system restricts to other uses, such as signed code, is none for us.
+inline bool is_root_of_servers(const CERT_CONTEXT* root) {
+  DWORD size = 0;
+  if (!::CertGetEnhancedKeyUsage(root, 0, nullptr, &size)) return false;
+  std::vector<unsigned char> space((std::max)(std::size_t{size}, sizeof(CERT_ENHKEY_USAGE)));
+  auto* const uses = reinterpret_cast<CERT_ENHKEY_USAGE*>(space.data());
+  if (!::CertGetEnhancedKeyUsage(root, 0, uses, &size)) return false;
+  if (uses->cUsageIdentifier == 0) return ::GetLastError() == static_cast<DWORD>(CRYPT_E_NOT_FOUND);  // good for all
+  const std::span<LPSTR> names(uses->rgpszUsageIdentifier, uses->cUsageIdentifier);
+  return std::any_of(names.begin(), names.end(),
+                     [](const char* name) { return std::string_view(name) == szOID_PKIX_KP_SERVER_AUTH; });
+}
+// OpenSSL asks for each certificate of a chain.
+inline int refuse_disallowed(int is_sound, X509_STORE_CTX* chain) {
+  if (is_sound == 0) return 0;
+  std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
+  unsigned size = 0;
+  X509_digest(X509_STORE_CTX_get_current_cert(chain), EVP_sha1(), hash.data(), &size);
+  const CRYPT_HASH_BLOB wanted{size, hash.data()};
+  auto* const disallowed = ::CertOpenSystemStoreW(0, L"Disallowed");
+  if (disallowed == nullptr) return 0;
+  const auto* found = ::CertFindCertificateInStore(disallowed, X509_ASN_ENCODING, 0, CERT_FIND_HASH, &wanted, nullptr);
+  if (found != nullptr) X509_STORE_CTX_set_error(chain, X509_V_ERR_CERT_REJECTED);
+  ::CertFreeCertificateContext(found);
+  ::CertCloseStore(disallowed, 0);
+  return found == nullptr ? 1 : 0;
+}
+inline bool trust_system(SSL_CTX* context) {
+  auto* const roots = ::CertOpenSystemStoreW(0, L"ROOT");
+  const CERT_CONTEXT* each = nullptr;
+  while (roots != nullptr && (each = ::CertEnumCertificatesInStore(roots, each)) != nullptr) {
+    const unsigned char* bytes = each->pbCertEncoded;
+    auto* const root =
+        is_root_of_servers(each) ? d2i_X509(nullptr, &bytes, static_cast<long>(each->cbCertEncoded)) : nullptr;
+    if (root != nullptr) X509_STORE_add_cert(SSL_CTX_get_cert_store(context), root);
+    X509_free(root);
+  }
+  ::CertCloseStore(roots, 0);
+  ERR_clear_error();
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, refuse_disallowed);
+  return true;
+}
+#else
+inline constexpr int interrupted = EINTR, would_block = EAGAIN, connecting = EINPROGRESS;
+inline constexpr int refused = ECONNREFUSED, no_network = ENETUNREACH, no_host = EHOSTUNREACH;
+inline constexpr int no_handle = EMFILE, no_handle_left = ENFILE, no_port = EADDRNOTAVAIL, silent = ETIMEDOUT;
+inline int last_error() noexcept { return errno; }
+inline std::string lookup_message(int code) { return ::gai_strerror(code); }
+inline socket_t open_socket(int family) noexcept {
+#if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
+  return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+#else
+  const auto made = ::socket(family, SOCK_STREAM, 0);
+  if (made == INVALID_SOCKET) return made;
+  ::fcntl(made, F_SETFL, O_NONBLOCK);
+  ::fcntl(made, F_SETFD, FD_CLOEXEC);
+  return made;
+#endif
+}
+inline void close_socket(socket_t socket) noexcept { ::close(socket); }
+inline std::ptrdiff_t send_some(socket_t socket, const char* data, std::size_t size) noexcept {
+#ifdef MSG_NOSIGNAL
+  return ::send(socket, data, size, MSG_NOSIGNAL);
+#else
+  return ::send(socket, data, size, 0);  // with SO_NOSIGPIPE
+#endif
+}
+inline std::ptrdiff_t receive_some(socket_t socket, char* to, std::size_t size, int flags = 0) noexcept {
+  return ::recv(socket, to, size, flags);
+}
+inline int poll_sockets(std::span<pollfd> sockets, int patience) noexcept {
+  return ::poll(sockets.data(), static_cast<nfds_t>(sockets.size()), patience);
+}
+inline bool trust_system(SSL_CTX* context) { return SSL_CTX_set_default_verify_paths(context) >= 0; }
+#endif
+inline bool must_wait() noexcept {
+  const int code = last_error();
+  return code == would_block || code == interrupted;
+}
+
 // One descriptor, closed once.
 class socket_handle {
  public:
@@ -3062,27 +3176,21 @@ class socket_handle {
     return *this;
   }
   ~socket_handle() {
-    if (is_open()) ::close(socket_);
+    if (is_open()) close_socket(socket_);
   }
   bool is_open() const noexcept { return socket_ != INVALID_SOCKET; }
   socket_t get() const noexcept { return socket_; }
   void set(int level, int option, int value) const noexcept {
-    ::setsockopt(socket_, level, option, &value, sizeof(value));
+    ::setsockopt(socket_, level, option, reinterpret_cast<const char*>(&value), sizeof(value));
   }
 
  private:
   socket_t socket_;
 };
 
-// A socket that never blocks and is not inherited by other programs. Not open: errno says why.
+// A socket that never blocks and is not inherited by other programs. Not open: last_error() says why.
 inline socket_handle make_socket(int family) noexcept {
-#if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
-  socket_handle made(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-#else
-  socket_handle made(::socket(family, SOCK_STREAM, 0));
-  ::fcntl(made.get(), F_SETFL, O_NONBLOCK);
-  ::fcntl(made.get(), F_SETFD, FD_CLOEXEC);
-#endif
+  socket_handle made(open_socket(family));
   if (!made.is_open()) return made;
   made.set(IPPROTO_TCP, TCP_NODELAY, 1);   // or a POST takes 40 ms more
   made.set(SOL_SOCKET, SO_KEEPALIVE, 1);   // probes show whether a silent peer is still there
@@ -3096,12 +3204,6 @@ inline socket_handle make_socket(int family) noexcept {
 #endif
   return made;
 }
-#ifdef MSG_NOSIGNAL
-inline constexpr int send_flags = MSG_NOSIGNAL;
-#else
-inline constexpr int send_flags = 0;
-#endif
-inline bool must_wait() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
 
 // True if nothing comes from the peer's system any more, neither acknowledgements nor answers to probes. A peer that is
 // slow, or does not read, still acknowledges. Only Linux tells.
@@ -3132,20 +3234,20 @@ inline std::vector<const addrinfo*> interleave(const addrinfo* list) {
 
 inline std::string describe_connect_failure(int code) {
   switch (code) {
-    case ECONNREFUSED: return "connection refused";
-    case ENETUNREACH:
-    case EHOSTUNREACH: return "host or network unreachable";
-    case EMFILE:
-    case ENFILE: return "too many open files on this side";
-    case EADDRNOTAVAIL: return "no free port on this side";
-    default: return std::generic_category().message(code);
+    case refused: return "connection refused";
+    case no_network:
+    case no_host: return "host or network unreachable";
+    case no_handle:
+    case no_handle_left: return "too many open files on this side";
+    case no_port: return "no free port on this side";
+    default: return std::system_category().message(code);
   }
 }
 // A lookup needs descriptors too, and blames the name where there are none.
 inline std::string describe_lookup_failure(int code) {
-  if (!make_socket(AF_INET).is_open()) return describe_connect_failure(errno);
+  if (!make_socket(AF_INET).is_open()) return describe_connect_failure(last_error());
   if (code == EAI_NONAME) return "the name is unknown";
-  return std::string("the name service failed: ") + ::gai_strerror(code);
+  return "the name service failed: " + lookup_message(code);
 }
 
 // What httplib asks of a stream aside from reading and writing. Each release asks for some of it, so none says
@@ -3273,13 +3375,13 @@ class connection {
   // True if the next byte that comes is the first of the next answer, as far as can be known.
   bool is_quiet() noexcept {
     char next = 0;
-    return !has_unread() && ::recv(socket_.get(), &next, 1, MSG_PEEK) < 0 && must_wait();
+    return !has_unread() && receive_some(socket_.get(), &next, 1, MSG_PEEK) < 0 && must_wait();
   }
 
   // Writes some of the data. 0: not before the socket is ready; negative: it ended.
   std::ptrdiff_t write_now(std::string_view data) noexcept {
     if (is_over(steady_clock::now())) return -1;
-    if (!tls_) return outcome_of(send_some(data.data(), data.size()), POLLOUT);
+    if (!tls_) return outcome_of(send(data.data(), data.size()), POLLOUT);
     std::size_t done = 0;
     const int succeeded = SSL_write_ex(tls_.get(), data.data(), data.size(), &done);
     return outcome_of_tls(succeeded, done);
@@ -3346,9 +3448,9 @@ class connection {
       if (is_over(now) || now >= until) return false;
       const auto wake = (std::min)({until, deadline_, next_look(now, cancel_), after(now, an_hour)});
       const auto patience = static_cast<int>(round_up(wake - now).count());
-      const auto ready = ::poll(sockets.data(), static_cast<nfds_t>(sockets.size()), patience);
+      const auto ready = poll_sockets(sockets, patience);
       if (ready > 0) return true;
-      if (ready < 0 && errno != EINTR) return lose(" broke while ");
+      if (ready < 0 && last_error() != interrupted) return lose(" broke while ");
     }
   }
   bool wait(short events) noexcept {
@@ -3359,8 +3461,8 @@ class connection {
     }
   }
 
-  std::ptrdiff_t send_some(const char* data, std::size_t size) noexcept {
-    const auto done = ::send(socket_.get(), data, size, send_flags);
+  std::ptrdiff_t send(const char* data, std::size_t size) noexcept {
+    const auto done = send_some(socket_.get(), data, size);
     if (done > 0) {
       sent_ += static_cast<std::uint64_t>(done);
       last_write_ = steady_clock::now();
@@ -3386,7 +3488,7 @@ class connection {
     return -1;
   }
   std::ptrdiff_t receive_now(char* to, std::size_t size) noexcept {
-    if (!tls_) return outcome_of(::recv(socket_.get(), to, size, 0), POLLIN);
+    if (!tls_) return outcome_of(receive_some(socket_.get(), to, size), POLLIN);
     std::size_t done = 0;
     const int succeeded = SSL_read_ex(tls_.get(), to, size, &done);
     return outcome_of_tls(succeeded, done);
@@ -3419,15 +3521,15 @@ class connection {
   int race(const std::vector<const addrinfo*>& addresses) {
     std::vector<socket_handle> sockets;
     std::vector<pollfd> entries;  // of the sockets, in their order
-    int failure = ETIMEDOUT;
+    int failure = silent;
     for (auto next = addresses.begin(); next != addresses.end() || !sockets.empty();) {
       if (next != addresses.end()) {
         const auto& address = **next++;
         auto socket = make_socket(address.ai_family);
-        errno =
-            socket.is_open() && ::connect(socket.get(), address.ai_addr, address.ai_addrlen) == 0 ? EINPROGRESS : errno;
-        if (errno != EINPROGRESS) {
-          failure = errno;
+        const bool is_connected = socket.is_open() && ::connect(socket.get(), address.ai_addr,
+                                                                static_cast<socklen_t>(address.ai_addrlen)) == 0;
+        if (const int code = last_error(); !is_connected && code != connecting) {
+          failure = code;
           continue;
         }
         entries.push_back({socket.get(), POLLOUT, 0});
@@ -3438,7 +3540,7 @@ class connection {
       for (std::size_t i = entries.size(); i-- > 0;) {
         if (entries[i].revents == 0) continue;
         socklen_t size = sizeof(failure);
-        ::getsockopt(entries[i].fd, SOL_SOCKET, SO_ERROR, &failure, &size);
+        ::getsockopt(entries[i].fd, SOL_SOCKET, SO_ERROR, reinterpret_cast<char*>(&failure), &size);
         if (failure == 0) {
           socket_ = std::move(sockets[i]);
           return 0;
@@ -3535,11 +3637,11 @@ inline const BIO_METHOD* connection::bio_method() {
     BIO_meth_set_create(made, [](BIO* bio) { return BIO_set_init(bio, 1), 1; });
     BIO_meth_set_read(made, [](BIO* bio, char* to, int size) {
       const auto& on = *static_cast<connection*>(BIO_get_data(bio));
-      return transfer(bio, ::recv(on.socket_.get(), to, static_cast<std::size_t>(size), 0), BIO_FLAGS_READ);
+      return transfer(bio, receive_some(on.socket_.get(), to, static_cast<std::size_t>(size)), BIO_FLAGS_READ);
     });
     BIO_meth_set_write(made, [](BIO* bio, const char* data, int size) {
       auto& on = *static_cast<connection*>(BIO_get_data(bio));
-      return transfer(bio, on.send_some(data, static_cast<std::size_t>(size)), BIO_FLAGS_WRITE);
+      return transfer(bio, on.send(data, static_cast<std::size_t>(size)), BIO_FLAGS_WRITE);
     });
     BIO_meth_set_ctrl(made, [](BIO* bio, int command, long, void*) {
       if (command == BIO_CTRL_EOF) return static_cast<connection*>(BIO_get_data(bio))->is_cut_ ? 1L : 0L;
@@ -3890,8 +3992,7 @@ class httplib_pool {
     const bool is_pinned = X509_VERIFY_PARAM_set1_ip_asc(parameters, base.host.c_str()) == 1 ||
                            X509_VERIFY_PARAM_set1_host(parameters, base.host.c_str(), 0) == 1;
     if (!is_pinned) return unsent(errc::tls_failed, "OpenSSL does not take the host " + base.host);
-    if (ca_file.empty() ? SSL_CTX_set_default_verify_paths(context) >= 0
-                        : SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1) {
+    if (ca_file.empty() ? trust_system(context) : SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1) {
       return {};
     }
     ERR_clear_error();
@@ -4819,6 +4920,10 @@ inline bool verify_webhook(std::string_view raw_body, std::string_view signature
 #undef NANGO_DETAIL_LIFETIMEBOUND
 #undef NANGO_DETAIL_VERSION
 #undef NANGO_DETAIL_VISIBLE
+
+#ifdef _MSC_VER
+#pragma warning(pop)
+#endif
 
 #endif  // C++20
 #endif  // NANGO_HPP
