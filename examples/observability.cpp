@@ -42,7 +42,6 @@ bool is_of(std::string_view route, std::string_view path) {
   }
 }
 
-// [few routes]
 // Prometheus keeps a time series for each label value that it ever saw. So a path, which has ids in it and may have
 // what users typed, is counted as one of the routes that this program calls, or as "other".
 std::string_view route_of(std::string_view path) {
@@ -53,7 +52,6 @@ std::string_view route_of(std::string_view path) {
   const auto found = std::find_if(routes.begin(), routes.end(), [&](auto route) { return is_of(route, path); });
   return found == routes.end() ? "other" : *found;
 }
-// [end]
 
 std::string_view method_of(std::string_view method) {  // a program may send any token as its method
   static constexpr std::array<std::string_view, 6> methods{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"};
@@ -176,7 +174,6 @@ nango::header traceparent() {
 }
 // [end]
 
-// [as curl -v]
 // A backend around a backend, which prints each request and its answer. Secrets and whose they are stay hidden.
 template <nango::http_backend Backend> class verbose {
  public:
@@ -212,7 +209,6 @@ template <nango::http_backend Backend> class verbose {
   Backend inner_;
   std::ostream* out_;
 };
-// [end]
 
 void show_one_call(const nango_test::local_nango& server) {
   const nango::client_options options{

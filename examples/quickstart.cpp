@@ -96,7 +96,6 @@ int run_hosted() {
     if (const auto base_url = nango::env("NANGO_BASE_URL"); !base_url.empty()) options.base_url = base_url;
     options.ca_file = nango::env("NANGO_CA_FILE");
   }
-  // [hosted]
   const nango::client api(options);  // of nango::hosted::options(key)
   const auto connection = nango::hosted::connection(api, connection_id, provider);
   std::cout << "\nThe first tickets:\n";
@@ -105,7 +104,6 @@ int run_hosted() {
     std::cout << "  " << ticket.at("id").get<std::string>() << '\n';
     return --left > 0;  // false: enough
   });
-  // [end]
   if (progress.failure) {
     std::cerr << "  " << *progress.failure << '\n';
     return 1;

@@ -33,7 +33,8 @@ using namespace std::chrono_literals;
 using nango_test::manual_clock;
 using nango_test::scripted_backend;
 
-// Like nango::client, but for the wire and the time. Waits move the clock and take no time.
+// [fixture]
+// A client whose answers come from a script. Waits move the clock and take no time.
 using test_client = nango::basic_client<scripted_backend, nango::basic_sliding_window<manual_clock>>;
 
 struct fixture {
@@ -44,6 +45,7 @@ struct fixture {
   scripted_backend backend{};
   test_client user = test_client({.api_key = "key"}, backend).user("token");
 };
+// [end]
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-// The README's code that is in no example: it compiles, and does what the README says.
+// The code of the four README files that is in no example: it compiles, and does what they say.
 
 #include <doctest/doctest.h>
 
@@ -39,14 +39,13 @@ bool by_hand(const server_address& server, const std::string& key, const std::st
 // clang-format on
 
 template <class Client> bool by_nango(const Client& api, const std::string& token) {
+  // clang-format off
   // [by nango]
   const auto contacts = api.user(token).get("crm/contacts", {{"name", "Rolf"}});
-  if (!contacts) {
-    std::cerr << contacts.error() << '\n';  // what happened, in one line, without the key
-    return false;
-  }
+  if (!contacts) return std::cerr << contacts.error() << '\n', false;  // what happened, in one line, without the key
   for (const auto& contact : *contacts) print_name(contact);
   // [end]
+  // clang-format on
   return true;
 }
 

@@ -134,17 +134,18 @@ def gxx_line(prefix):
 
 
 def gxx_line_beside(prefix):
-    """Upstream's httplib.h beside the header goes before the installed one."""
-    need("g++", "clang++")
+    """Headers beside nango.hpp go before the installed ones. The copies on this machine stand in for what is fetched."""
+    need("g++", "clang++", "curl")
     upstream = os.environ.get("NANGO_UPSTREAM_HTTPLIB", "").split(":")[-1]
     if not upstream:
         print("skipped: NANGO_UPSTREAM_HTTPLIB is not set")
         sys.exit(77)
     copied_header(prefix, "gxx_line_beside")
-    shutil.copy(f"{upstream}/httplib.h", ".")
-    version = re.search(r'CPPHTTPLIB_VERSION "(.*)"', pathlib.Path("httplib.h").read_text())[1]
+    version = re.search(r'CPPHTTPLIB_VERSION "(.*)"', pathlib.Path(upstream, "httplib.h").read_text())[1]
+    for fetched, stand_in in [("httplib.h", f"{upstream}/httplib.h"), ("json.hpp", "/usr/include/nlohmann/json.hpp")]:
+        change(pathlib.Path("build.sh"), rf"https:\S+/{fetched}", pathlib.Path(stand_in).resolve().as_uri())
     for compiler in ["g++", "clang++"]:
-        change(pathlib.Path("build.sh"), r"^\S+", compiler)
+        change(pathlib.Path("build.sh"), r"(?m)^\S+\+\+", compiler)
         run("sh", "-eu", "build.sh")
         check("./main", "gxx_line_beside", f"httplib {re.escape(version)}")
 

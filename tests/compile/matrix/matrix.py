@@ -204,7 +204,7 @@ def play(number, combination, folder):
 
 
 def tables(combinations_of_it):
-    """For the README: where nothing is special, by compiler and library; then the special surroundings."""
+    """For tests/README.md: where nothing is special, by compiler and library; then the special surroundings."""
     plain, special = {}, {}
     for c in combinations_of_it:
         if c.what:
