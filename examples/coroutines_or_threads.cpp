@@ -1,6 +1,6 @@
-// How to call from an event loop, which must not block: calls run in a pool of threads, and give futures, or are
-// awaited by coroutines that go on in the loop. When the program shuts down, one cancel_source ends what is under way
-// within 100 ms, and what is queued is not begun.
+// How to call from an event loop, which must not block. Calls run in a pool of threads; they return futures, or
+// coroutines await them and continue in the loop. At shutdown one cancel_source ends the calls in flight within 100 ms,
+// and queued calls do not start.
 
 #include <algorithm>
 #include <chrono>
@@ -29,7 +29,7 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-// Tasks in the order in which they came, for one thread or several.
+// A first in, first out queue of tasks, for one or several threads.
 class task_queue {
  public:
   void push(std::function<void()> task) {
@@ -42,7 +42,7 @@ class task_queue {
     stopped_ = true;
     wake_.notify_all();
   }
-  // Runs tasks until it is stopped and there are none left. Gives the time of the longest one.
+  // Runs tasks until the queue is stopped and empty. Returns the duration of the longest task.
   steady_clock::duration run() {
     steady_clock::duration longest{};
     std::unique_lock lock(mutex_);
@@ -66,7 +66,7 @@ class task_queue {
   bool stopped_ = false;
 };
 
-// As many calls are under way at once as there are threads. Its end waits for what is queued: cancel that first.
+// At most one call for each thread is in flight. The destructor waits for the queued tasks, so cancel them first.
 class thread_pool {
  public:
   explicit thread_pool(std::size_t threads) {
@@ -82,7 +82,7 @@ class thread_pool {
   void post(std::function<void()> task) { queue_.push(std::move(task)); }
 
   // [futures]
-  // What a call gives, later: `pool.submit([=] { return user.get("crm/contacts"); })`.
+  // The future of a call's result: `pool.submit([=] { return user.get("crm/contacts"); })`.
   template <class Call> auto submit(Call call) {
     const auto task = std::make_shared<std::packaged_task<std::invoke_result_t<Call>()>>(std::move(call));
     post([task] { (*task)(); });
@@ -96,7 +96,7 @@ class thread_pool {
 };
 
 // [await]
-// `co_await in_pool(pool, loop, call)`: the call runs in the pool, and the coroutine goes on in the loop.
+// `co_await in_pool(pool, loop, call)` runs the call in the pool and resumes the coroutine in the loop.
 template <class Call> class in_pool {
  public:
   in_pool(thread_pool& pool, task_queue& loop, Call call) : pool_(pool), loop_(loop), call_(std::move(call)) {}
@@ -125,7 +125,7 @@ template <class Call> class in_pool {
 };
 // [end]
 
-// A coroutine that begins at once and that nobody waits for.
+// A coroutine that starts at once and that nobody awaits.
 struct detached {
   struct promise_type {
     detached get_return_object() noexcept { return {}; }
@@ -162,7 +162,7 @@ void with_futures(thread_pool& pool, const nango::client& user) {
 }
 
 // [deadline]
-// A deadline counts from when somebody asks: the time in the pool's queue is part of it.
+// The deadline counts from the request, so it includes the time in the pool's queue.
 std::future<nango::result<nango::json>> get_by(thread_pool& pool, const nango::client& user, std::string path,
                                                steady_clock::time_point deadline) {
   return pool.submit([=, path = std::move(path)]() -> nango::result<nango::json> {
@@ -196,7 +196,7 @@ struct program {
   task_queue& loop;
   nango::client user;
 
-  // Two calls, one after the other, without blocking the loop. (What is awaited has a name, since g++ 12 destroys
+  // Two calls in sequence that do not block the loop. (The awaited objects have names, because g++ 12 destroys the
   // temporaries of a co_await twice.)
   // [coroutine]
   detached show_account_of_first_contact() {
@@ -214,12 +214,12 @@ struct program {
   // [end]
 };
 
-// What a program does that is to end while calls are under way.
+// A program that ends while calls are in flight.
 class ending_program {
  public:
   ending_program(thread_pool& pool, nango::client user) : pool_(pool), user_(std::move(user)) {}
 
-  // This thread is the loop; it ends when its coroutines have.
+  // This thread is the loop. It ends when its coroutines have ended.
   void run() {
     loop_.push([this] {
       for (int i = 0; i < 2; ++i) wait_for_news();
@@ -242,7 +242,7 @@ class ending_program {
     ended();
   }
 
-  // It would take an hour, so that it is under way when the program is to end.
+  // Would take an hour, so it is in flight when the program ends.
   detached wait_for_news() {
     in_pool slow(pool_, loop_, [this] {
       return user_.get("test/sleep", {{"ms", 3'600'000}}, {.timeout = 2h, .cancel = end_.token()});
@@ -254,7 +254,7 @@ class ending_program {
   }
 
   // [shutdown]
-  // As a "quit" would: all calls have a token of one source. Each coroutine is told `canceled` and ends by itself.
+  // What "quit" does. All calls have a token of one source, so each coroutine gets `canceled` and ends.
   void shut_down() {
     shut_down_at_ = steady_clock::now();
     end_.cancel();
@@ -270,11 +270,11 @@ class ending_program {
   nango::client user_;
   nango::cancel_source end_{};
   std::thread::id thread_ = std::this_thread::get_id();
-  int running_ = 3, canceled_ = 0;  // the loop's alone, as all that coroutines touch: no lock
+  int running_ = 3, canceled_ = 0;  // only the loop touches these, so they need no lock
   steady_clock::time_point shut_down_at_{};
 };
 
-// ---- A call that nobody needs any more -----------------------------------------------------------------------------
+// ---- Canceling a call ----------------------------------------------------------------------------------------------
 
 void with_cancellation(thread_pool& pool, const nango::client& user) {
   // [cancel]
@@ -290,8 +290,8 @@ void with_cancellation(thread_pool& pool, const nango::client& user) {
   std::cout << "cancellation: " << (got ? "it was not canceled" : got.error().message) << '\n';
 }
 
-// Each part has a server of its own. (A thread sanitizer does not see Debian's httplib close a descriptor, and would
-// take a client for its owner that gets the same number.)
+// Each part has its own server. (The thread sanitizer does not see Debian's httplib close a descriptor, and would take
+// a client that gets the same number for its owner.)
 template <class Part> void with_server(Part part) {
   const nango_test::local_nango server;
   const nango::client api({.api_key = server.api_key(), .base_url = server.base_url(), .ca_file = server.ca_file()});
@@ -301,7 +301,7 @@ template <class Part> void with_server(Part part) {
 }  // namespace
 
 int main() {
-  task_queue loop;  // before the pool, which may be leaving push() when the loop has ended
+  task_queue loop;  // declared before the pool, which may still be in push() when the loop ends
   std::optional<thread_pool> pool(4);
   with_server([&](const nango::client& user) {
     with_futures(*pool, user);
@@ -317,7 +317,7 @@ int main() {
     pool.reset();
     const auto took = steady_clock::now() - ending.shut_down_at();
     std::cout << "shutdown: all calls, coroutines and threads had ended after " << in_ms(took) << " ms\n";
-    expect(took < 2s, "it ends soon");  // it takes 100 ms at most, but for a machine that is busy
+    expect(took < 2s, "it ends soon");  // at most 100 ms, unless the machine is busy
   });
   return failures == 0 ? 0 : 1;
 }

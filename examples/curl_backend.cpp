@@ -1,4 +1,4 @@
-// Calls over libcurl instead of cpp-httplib: the client is the same, curl_backend.hpp is the backend.
+// Calls over libcurl instead of cpp-httplib. The client is the same; curl_backend.hpp is the backend.
 
 #include <iostream>
 

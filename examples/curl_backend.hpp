@@ -1,11 +1,13 @@
-// A whole backend over libcurl, for programs that have libcurl anyway: copy this file. What protects the caller stands
-// above the backend (checks, limits, retries, secrets, the size of an answer); what a backend owes is here: verified
-// TLS, the deadline, cancellation, one sending, and the truth about what may have been executed.
+// A complete backend over libcurl, for programs that use libcurl anyway: copy this file. Checks, limits, retries,
+// secrets and the size of an answer are handled above the backend. A backend owes verified TLS, the deadline,
+// cancellation, a single sending, and the truth about what may have been executed.
 //
-// It differs from the default backend: libcurl itself sends a GET, HEAD, PUT or DELETE again on a new connection when
-// a kept one turns out closed (others get a new connection each); it takes a body that ends with the connection for a
-// whole one, even if TLS ended without a word; it calls a connection that breaks in the handshake tls_failed, and bad
-// chunks connection_failed; and it reads some heads that are no sound HTTP. tests/curl_backend.cpp has the list.
+// It differs from the default backend (tests/curl_backend.cpp has the list):
+// - libcurl sends a GET, HEAD, PUT or DELETE again on a new connection when an idle one turns out closed. Other methods
+//   get a new connection each.
+// - A body that ends with the connection counts as whole, even without TLS's close_notify.
+// - A connection that breaks in the handshake is tls_failed; bad chunks are connection_failed.
+// - Some heads that are no sound HTTP are accepted.
 #ifndef NANGO_EXAMPLES_CURL_BACKEND_HPP
 #define NANGO_EXAMPLES_CURL_BACKEND_HPP
 
@@ -23,7 +25,7 @@
 
 #include "nango.hpp"
 
-/// For many threads at once: each request takes a handle of its own, with the connection that this keeps.
+/// Safe to use from many threads: each request takes its own handle, with that handle's idle connection.
 class curl_backend {
  public:
   explicit curl_backend(const nango::client_options& options) : shared_(std::make_shared<state>()) {
@@ -51,7 +53,7 @@ class curl_backend {
     one.answer.status = static_cast<int>(status);
     if (!one.head_ended) return broken(nango::errc::connection_failed, status, "it broke in the head of the answer");
     if (!one.is_http_1 || status > 599) return broken(nango::errc::malformed_response, status, "no sound status line");
-    shared_->give_back(std::move(line));  // the connection of a request that failed is not used again
+    shared_->give_back(std::move(line));  // after a failure the connection is not used again
     return std::move(one.answer);
   }
 
@@ -68,16 +70,16 @@ class curl_backend {
   };
   using headers = std::unique_ptr<curl_slist, free_list>;
 
-  // A handle, and the connections that its transfers leave behind.
+  // An easy handle, and the connections that its transfers left open.
   struct handle {
-    std::unique_ptr<CURLM, free_multi> multi{curl_multi_init()};  // first: it outlives its easy handle
+    std::unique_ptr<CURLM, free_multi> multi{curl_multi_init()};  // declared first, so that it outlives its easy handle
     std::unique_ptr<CURL, free_easy> easy{curl_easy_init()};
   };
   struct state {
     std::string ca_file{}, proxy{};
     std::chrono::milliseconds connect_timeout{};
     std::mutex mutex{};
-    std::vector<handle> idle{};  // the one used last at the end
+    std::vector<handle> idle{};  // the last used at the back
 
     handle take() {
       const std::lock_guard lock(mutex);
@@ -94,7 +96,7 @@ class curl_backend {
   struct exchange {
     const nango::http_request& request;
     nango::http_response answer{};
-    bool is_http_1 = false, head_ended = false;  // libcurl takes other versions, and heads that break off
+    bool is_http_1 = false, head_ended = false;  // libcurl accepts other versions, and heads that break off
     bool too_large = false;
   };
 
@@ -116,7 +118,7 @@ class curl_backend {
       asks_for_encoding |= name.size() == 15 && curl_strequal(name.c_str(), "Accept-Encoding") != 0;
     }
     if (!asks_for_encoding) add("Accept-Encoding: identity");
-    add("Expect:");  // or a large body waits up to a second
+    add("Expect:");  // otherwise a large body waits up to a second
     const std::string method(request.method);
     const bool idempotent = method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE";
 
@@ -129,7 +131,7 @@ class curl_backend {
     curl_easy_setopt(easy, CURLOPT_PROXY, shared_->proxy.c_str());  // "": none, whatever the environment says
     if (!shared_->ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, shared_->ca_file.c_str());
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, idempotent ? 0L : 1L);  // or libcurl may send it twice
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, idempotent ? 0L : 1L);  // otherwise libcurl may send it twice
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, to_ms(shared_->connect_timeout));
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, to_ms(request.deadline - clock::now()));
     if (method == "HEAD") curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
@@ -146,13 +148,13 @@ class curl_backend {
     return list;
   }
 
-  static long to_ms(std::chrono::nanoseconds d) {  // 0 would be: no limit
+  static long to_ms(std::chrono::nanoseconds d) {  // 0 would mean no limit
     using std::chrono::milliseconds;
     return static_cast<long>(
         std::clamp<milliseconds>(std::chrono::ceil<milliseconds>(d), milliseconds(1), std::chrono::hours(24)).count());
   }
 
-  // Looks each 50 ms whether it was canceled: libcurl's own progress callback may come once a second.
+  // Checks the token every 50 ms, because libcurl may call its progress callback only once a second.
   static CURLcode perform(CURLM* multi, const nango::http_request& request) {
     for (int running = 1; running != 0;) {
       if (curl_multi_perform(multi, &running) != CURLM_OK) return CURLE_FAILED_INIT;
@@ -175,7 +177,7 @@ class curl_backend {
     if (line.starts_with("HTTP/")) {
       one.is_http_1 = line.starts_with("HTTP/1.0 ") || line.starts_with("HTTP/1.1 ");
       one.head_ended = false;
-      fields.clear();  // what came before was an interim answer
+      fields.clear();  // the previous head was an interim answer
       return size;
     }
     if (colon == std::string_view::npos) return size;
@@ -193,11 +195,11 @@ class curl_backend {
   }
 
   static nango::error failure(CURL* easy, CURLcode code, const exchange& one) {
-    curl_off_t before_sending = 0;  // the time of the connection and the handshake; 0: there was no end of them
+    curl_off_t before_sending = 0;  // time until the handshake ended; 0 if it did not
     long status = 0;
     curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &before_sending);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-    // libcurl's own clock may be some milliseconds before; after the connect timeout nothing was sent.
+    // libcurl's clock may be some milliseconds early. A timeout before the deadline is the connect timeout.
     const bool late = before_sending > 0 || clock::now() + std::chrono::milliseconds(20) >= one.request.deadline;
     return {.code = one.too_large ? nango::errc::response_too_large : errc_of(code, late),
             .http_status = static_cast<int>(status),

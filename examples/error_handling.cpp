@@ -1,5 +1,5 @@
-// What to do about each error, in the style of std::expected and in the style of exceptions. The errors here are real
-// ones, from a local server of the API that this program starts; three that it never makes are a canned answer's.
+// What to do about each error, in the style of std::expected and in the style of exceptions. The errors are real: they
+// come from a local server of the API that this program starts. Canned answers make the three that it never sends.
 
 #include <chrono>
 #include <iostream>
@@ -27,7 +27,7 @@ enum class decision {
   nothing
 };
 
-// No `default`: a compiler that warns of a missing case tells of each error that a later version adds.
+// No `default`: the compiler then warns of each error code that a later version adds.
 decision what_to_do(const nango::error& e) {
   // [each code]
   switch (e.code) {
@@ -37,14 +37,14 @@ decision what_to_do(const nango::error& e) {
     case nango::errc::auth_error: return decision::reconnect_the_user;  // or the key is wrong
     case nango::errc::tls_failed: return decision::check_the_setup;     // never turn verification off
     case nango::errc::rate_limited:                                     // e.retry_after says when
-    case nango::errc::processing_error:                                 // these were retried already,
-    case nango::errc::connection_failed:                                // where that was safe:
+    case nango::errc::processing_error:                                 // the client has retried these
+    case nango::errc::connection_failed:                                // where that was safe;
     case nango::errc::timed_out: return decision::try_later;            // see e.may_have_executed
     case nango::errc::response_too_large: return decision::ask_for_less;
     case nango::errc::api_error:          // e.type is an error_type newer than this version
     case nango::errc::unexpected_status:  // e.http_status and e.body: a gateway's page?
     case nango::errc::malformed_response: return decision::look_into_it;
-    case nango::errc::canceled: break;  // by yourself
+    case nango::errc::canceled: break;  // by your own code
   }
   return decision::nothing;
   // [end]
@@ -66,7 +66,7 @@ std::string_view name_of(decision what) {
 int failures = 0;
 std::set<errc> met;
 
-// Prints what came of a call that must fail, and what to do about it.
+// Prints the error of a call that must fail, and what to do about it.
 template <class Value> void show(std::string_view what, const nango::result<Value>& got, errc expected) {
   if (got || got.error().code != expected) {
     std::cerr << what << " did not end as it should\n";
@@ -88,7 +88,7 @@ nango::result<std::string> name_of_first_contact(const nango::client& user) {
 }
 // [end]
 
-// The same in one go: an error goes through each step, up to the value that stands in for it.
+// One chain: an error passes through each step until value_or() replaces it.
 std::string name_of_first_account(const nango::client& user) {
   return nango::crm::list_contacts(user)
       .and_then([&](const auto& contacts) -> nango::result<nango::crm::account> {
@@ -105,14 +105,14 @@ std::string name_or_words(const nango::client& user) {
     const auto contacts = nango::crm::list_contacts(user).value();
     return contacts.empty() ? "nobody" : contacts.front().last_name.value_or("");
   } catch (const nango::exception& e) {
-    return std::string("it failed: ") + e.what();  // and e.error() is all there is to know
+    return std::string("it failed: ") + e.what();  // e.error() has the whole error
   }
 }
 // [end]
 
 // [wait as asked]
 nango::result<nango::json> get_patiently(const nango::client& user, std::string_view path) {
-  // Waits and retries are the client's: they go on until the timeout. So allow as much as you can wait.
+  // The client waits and retries until the timeout, so allow as much time as you can wait.
   auto got = user.get(path, {}, {.timeout = 2min});
   if (!got && got.error().code == nango::errc::rate_limited) {
     std::cerr << "put off: again in " << got.error().retry_after.value_or(1s).count() << " ms\n";
@@ -121,7 +121,7 @@ nango::result<nango::json> get_patiently(const nango::client& user, std::string_
 }
 // [end]
 
-// What a client makes of an answer that the local server never gives.
+// What a client makes of an answer that the local server never sends.
 nango::result<nango::json> canned(int status, std::string body) {
   const auto answer = [&](const nango::http_request&) -> nango::result<nango::http_response> {
     return nango::http_response{.status = status, .body = body};
@@ -129,16 +129,16 @@ nango::result<nango::json> canned(int status, std::string body) {
   return nango::basic_client<nango::any_backend>({.api_key = "key", .retry = {.max_attempts = 1}}, answer).get("any");
 }
 
-// The API's own limit, met because another program calls for the same user: here, a client with a limiter of its own.
+// Meets the API's own limit, because another program (here: a client with its own limiter) calls for the same user.
 void show_429(const nango::client_options& options, const std::string& token) {
   const nango::client other_program(options), api(options);
   if (!other_program.user(token).get("crm/accounts")) ++failures;
   const auto user = api.user(token);
   show("a user who had all requests", user.get("crm/accounts", {}, {.timeout = 500ms}), errc::rate_limited);
-  if (!get_patiently(user, "crm/accounts")) ++failures;  // a second later
+  if (!get_patiently(user, "crm/accounts")) ++failures;  // succeeds a second later
 }
 
-// What the API says, and what comes of its answers.
+// Errors that the API reports, and errors made of its answers.
 void show_calls(const nango::client_options& options, const std::string& token) {
   const nango::client api(options);
   const auto user = api.user(token);
@@ -158,7 +158,7 @@ void show_calls(const nango::client_options& options, const std::string& token) 
   show("a slow answer", user.get("test/sleep", {{"ms", 5'000}}, {.timeout = 100ms}), errc::timed_out);
 }
 
-// What comes of the options and of where they lead.
+// Errors that come from the options and from what they lead to.
 void show_options(const nango::client_options& options, const std::string& token) {
   auto small = options, slow = options, nowhere = options, in_clear = options, untrusting = options;
   small.max_response_bytes = 1'000;
@@ -179,7 +179,7 @@ void show_options(const nango::client_options& options, const std::string& token
   show("a server that is not trusted", nango::client(untrusting).get("test/echo"), errc::tls_failed);
 }
 
-// Both styles, and what callers get that know nothing of nango::error.
+// Both styles, and std::error_code for callers that do not know nango::error.
 void show_styles(const nango::client_options& options, const std::string& token) {
   const nango::client api(options);
   const auto user = api.user(token), nobody = api.user("nobody");
@@ -194,8 +194,8 @@ void show_styles(const nango::client_options& options, const std::string& token)
   // [end]
 }
 
-// Each part has a server of its own. (A thread sanitizer does not see Debian's httplib close a descriptor, and would
-// take a client for its owner that gets the same number.)
+// Each part has its own server. (The thread sanitizer does not see Debian's httplib close a descriptor, and would take
+// a client that gets the same number for its owner.)
 void with_server(nango_test::local_nango_options like,
                  void (*part)(const nango::client_options& options, const std::string& token)) {
   const nango_test::local_nango server(std::move(like));

@@ -1,5 +1,5 @@
-// The calls of today's service that have a trap, and how they are made here: what the table in examples/README.md
-// points to. It calls a local server of the API that it starts, and needs no key.
+// The calls of today's service that have a trap, and how to make them: the table in examples/README.md points here. The
+// program calls a local server of the API that it starts, and needs no key.
 
 #include <chrono>
 #include <cstdlib>
@@ -16,7 +16,7 @@ namespace hosted = nango::hosted;
 using nango::json;
 using nango_test::hosted_routes;
 
-// Ends the program unless the call did what it should.
+// The value of a call that must succeed; ends the program otherwise.
 template <class Value> Value must(nango::result<Value> got) {
   if (got) return *std::move(got);
   std::cerr << got.error() << '\n';
@@ -26,13 +26,13 @@ template <class Value> Value must(nango::result<Value> got) {
 const std::string id = hosted_routes::connection_id, provider = hosted_routes::provider_config_key;
 
 void connections(const nango::client& api) {
-  // A list by tags: the brackets are part of the name. The list is a member of the answer.
+  // A list filtered by tags: the brackets are part of the name. The list is a member of the answer.
   int of_the_team = 0;
   must(api.for_each("connections", [&](const json&) { ++of_the_team; }, {{"tags[team]", "x"}, {"limit", 2'000}},
                     {.list_member = "connections"}));
   std::cout << "connections of the team: " << of_the_team << '\n';
 
-  // One connection needs its integration as a query, a PATCH too: with a query all four arguments are due.
+  // One connection needs its integration as a query, in a PATCH too. A PATCH with a query takes all four arguments.
   const nango::query of_integration{{"provider_config_key", provider}};
   must(api.get(nango::path("connections", id), of_integration));
   must(api.patch(nango::path("connections", id), {{"tags", {{"team", "x"}}}}, of_integration, {}));
@@ -51,7 +51,7 @@ void sync_variants(const nango::client& api) {
   must(api.request_json("DELETE", variant, of_connection));  // a DELETE with a body
 }
 
-// What the action's author threw is the payload: here it decides what to do.
+// The payload is what the action's author threw; here it decides what to do.
 std::string outcome_of(const nango::client& connection, const std::string& action) {
   const auto id = hosted::trigger_action_async(connection, action, json::object());
   if (!id) return "not started: " + id.error().message;
@@ -73,7 +73,7 @@ void connected_api(const nango::client& connection) {
   must(upstream.get("contacts", {}, {.headers = {{"Nango-Proxy-Prefer", "minimal"}, {"Retries", "0"}}}));
 }
 
-// Tools for language models: an Accept of the call's takes the place of the client's.
+// Tools for language models: the call's Accept replaces the client's.
 void tools(const nango::client& connection) {
   const json request{{"jsonrpc", "2.0"}, {"id", 1}, {"method", "tools/list"}};
   const auto answer = must(connection.send("POST", "mcp", {}, request.dump(), "application/json",

@@ -1,10 +1,11 @@
-// Copies a model's records from the hosted API into SQLite, and goes on where it was when it is killed: the records of
-// a batch and the cursor after them are one transaction.
+// Copies a model's records from the hosted API into SQLite. After a kill it resumes where it was, because one
+// transaction holds the records of a batch and the cursor after them.
 //
 //   hosted_sync DATABASE [MODEL]        # Ticket
 //
-// NANGO_API_KEY, NANGO_CONNECTION_ID and NANGO_PROVIDER_CONFIG_KEY say whose records; NANGO_BASE_URL and NANGO_CA_FILE
-// where, if not at Nango's. Without a key it copies from a local server of the API that it starts.
+// NANGO_API_KEY, NANGO_CONNECTION_ID and NANGO_PROVIDER_CONFIG_KEY say whose records to copy; NANGO_BASE_URL and
+// NANGO_CA_FILE name another server than Nango's. Without a key it copies from a local server of the API that it
+// starts.
 
 #include <sqlite3.h>
 #include <unistd.h>
@@ -24,7 +25,7 @@ namespace {
 namespace hosted = nango::hosted;
 using nango::json;
 
-// One connection to a database. What fails throws std::runtime_error with SQLite's words.
+// One connection to a database. A failure throws std::runtime_error with SQLite's message.
 class database {
  public:
   explicit database(const std::string& path) {
@@ -82,12 +83,12 @@ class database {
     sqlite3_reset(what.get());
   }
 
-  std::unique_ptr<sqlite3, closer> db_{};  // first: it outlives its statements
+  std::unique_ptr<sqlite3, closer> db_{};  // declared first, so that it outlives its statements
   statement put_{}, move_{}, find_{};
 };
 
 // [sync]
-// Each record has a cursor of its own, to go on after it: so a batch may end anywhere.
+// Each record has its own cursor, which resumes after it, so a batch may end anywhere.
 hosted::record_progress copy_records(const nango::client& connection, const std::string& model, database& to) {
   constexpr std::size_t batch = 1'000;
   std::size_t copied = 0;
@@ -100,7 +101,7 @@ hosted::record_progress copy_records(const nango::client& connection, const std:
     if (::isatty(STDERR_FILENO) == 1) std::cerr << '\r' << copied << " records" << std::flush;
   };
   auto progress = hosted::for_each_record(connection, model, store, {.cursor = to.cursor(model), .limit = batch});
-  to.set_cursor(model, progress.cursor);  // of the last record, however it ended
+  to.set_cursor(model, progress.cursor);  // of the last record, also after a failure
   to.run("COMMIT");
   return progress;
 }
@@ -140,7 +141,7 @@ int main(int argc, char** argv) {
   }
   try {
     return run(argv[1], argc == 3 ? argv[2] : "Ticket");
-  } catch (const std::exception& e) {  // of the database, of a record without an id
+  } catch (const std::exception& e) {  // from the database, or a record without an id
     std::cerr << e.what() << '\n';
     return 1;
   }

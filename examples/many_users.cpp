@@ -1,7 +1,7 @@
-// A backend that serves thousands of end users with one API key: 16 threads share one client, which keeps each user
-// within the API's limit and ends by its deadlines. Ctrl-C ends what is under way.
+// A service for thousands of end users with one API key: 16 threads share one client, which keeps each user within the
+// API's limit and each call within its deadline. Ctrl-C cancels the calls in flight.
 //
-//   many_users [users] [calls for each]      # 2000 and 3, against a local server of the API that this starts
+//   many_users [users] [calls for each]      # default: 2000 and 3, against a local server of the API that this starts
 
 #include <signal.h>
 #include <unistd.h>
@@ -27,18 +27,18 @@ namespace {
 using std::chrono::steady_clock;
 
 // [interrupted]
-nango::cancel_source interrupted;                 // made before the handler is
-void on_interrupt(int) { interrupted.cancel(); }  // which a handler may: cancel() is async-signal-safe
+nango::cancel_source interrupted;                 // exists before the handler is set
+void on_interrupt(int) { interrupted.cancel(); }  // cancel() is async-signal-safe
 // [end]
 
 struct totals {
   std::atomic<std::size_t> done = 0, records = 0, requests = 0, waited_ms = 0;
   std::mutex mutex{};
-  std::map<std::string, std::size_t> errors{};  // by their code; under the mutex
+  std::map<std::string, std::size_t> errors{};  // by code; guarded by the mutex
 };
 
 // [many users]
-// Threads share the client; each call is made by a handle of its user, which is cheap to make.
+// Threads share the client. Each call uses a handle of its user, which is cheap to make.
 void work(const nango::client& api, const std::vector<std::string>& tokens, std::size_t calls, std::size_t& next,
           std::mutex& next_mutex, const nango::cancel_token& cancel, totals& sum) {
   for (;;) {

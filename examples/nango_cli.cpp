@@ -1,5 +1,5 @@
-// A command line client for the CRM resources, and with --hosted for today's service: `nango_cli --help` has examples.
-// What it prints on a terminal is a table, else JSON; a server's texts cannot take the terminal over.
+// A command line client for the CRM resources, and with --hosted for today's service. `nango_cli --help` has examples.
+// It prints a table on a terminal and JSON elsewhere. Control characters in a server's texts never reach the terminal.
 
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -79,7 +79,7 @@ int exit_code_of(const nango::error& e) {
 
 // --- Text for people ------------------------------------------------------------------------------------------------
 
-// The character at the front of valid UTF-8, and how many bytes it has.
+// The first character of valid UTF-8, and its length in bytes.
 std::pair<std::uint32_t, std::size_t> first_character(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };
   const std::size_t size = byte(0) < 0x80 ? 1 : byte(0) < 0xe0 ? 2 : byte(0) < 0xf0 ? 3 : 4;
@@ -89,7 +89,7 @@ std::pair<std::uint32_t, std::size_t> first_character(std::string_view text) {
   return {character, size};
 }
 
-// What moves the cursor, colours, or turns the direction of text is shown as JSON escapes it.
+// Characters that move the cursor, set colours or change the direction of text are shown as JSON escapes.
 bool is_harmful(std::uint32_t c) {
   return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || (c >= 0x200e && c <= 0x200f) ||
          (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
@@ -110,7 +110,7 @@ std::string harmless(std::string_view text, bool keep_lines) {
   return out;
 }
 
-// Of a terminal; characters that combine take none, most of East Asia two.
+// Columns of a terminal: combining characters take none, most East Asian ones two.
 std::size_t columns_of(std::uint32_t character) {
   const int columns = ::wcwidth(static_cast<wchar_t>(character));
   return columns < 0 ? 1 : static_cast<std::size_t>(columns);
@@ -124,7 +124,7 @@ std::size_t columns_of(std::string_view text) {
   }
   return columns;
 }
-// Exactly so many columns: filled with spaces, or cut with an ellipsis.
+// The text in exactly that many columns: padded with spaces, or cut with an ellipsis.
 std::string fitted(std::string_view text, std::size_t columns) {
   const auto all = columns_of(text);
   if (all <= columns) return std::string(text) + std::string(columns - all, ' ');
@@ -195,7 +195,7 @@ std::vector<column<crm::opportunity>> columns_for(const crm::opportunity&) {
 
 enum class format { json_text, table, csv };
 
-using rows = std::vector<std::vector<std::string>>;  // the first has the names
+using rows = std::vector<std::vector<std::string>>;  // the first row has the names
 
 template <class Record> rows rows_of(const std::vector<Record>& records) {
   const auto columns = columns_for(Record());
@@ -208,7 +208,7 @@ template <class Record> rows rows_of(const std::vector<Record>& records) {
   return all;
 }
 
-// The widest columns give way until all fit.
+// Narrows the widest columns until all fit.
 std::vector<std::size_t> widths_of(const rows& all, std::size_t terminal) {
   std::vector<std::size_t> widths(all[0].size());
   for (const auto& row : all) {
@@ -235,7 +235,7 @@ void print_table(std::ostream& out, rows all) {
   }
 }
 
-// RFC 4180, with each text as it came.
+// CSV by RFC 4180; texts are not escaped for the terminal.
 void print_csv(std::ostream& out, const rows& all) {
   for (const auto& row : all) {
     for (std::size_t i = 0; i < row.size(); ++i) {
@@ -261,7 +261,7 @@ void print(std::ostream& out, format as, const std::vector<Record>& records, con
   if (as == format::csv) print_csv(out, rows_of(records));
 }
 
-// Tells on a terminal that a call takes long.
+// Shows on a terminal that a call takes long.
 class progress {
  public:
   progress() {
@@ -336,12 +336,12 @@ nango::query parse_query(const std::vector<std::string>& parts) {
 nango::cancel_source interrupt;  // cancel() is async-signal-safe
 void on_signal(int) { interrupt.cancel(); }
 
-// What the command line says.
+// The options and arguments of the command line.
 struct arguments {
   std::string key_file{}, user{}, connection{}, provider{}, base_url{}, ca_file{}, timeout{"30s"}, unused_key{};
   bool hosted = false, as_json = false, as_table = false, as_csv = false, include_raw = false;
   std::string path{}, id{}, name{};
-  std::string method{}, model{}, cursor{}, action{}, data{};  // of --hosted
+  std::string method{}, model{}, cursor{}, action{}, data{};  // with --hosted
   std::vector<std::string> query{}, emails{}, accounts{};
 };
 
@@ -387,7 +387,7 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
 )") + exit_codes);
     app.add_option("--key-file", given_.key_file, "File with the API key (instead of NANGO_API_KEY)")
         ->type_name("FILE");
-    app.add_option("--key", given_.unused_key)->group("");  // to say why there is none
+    app.add_option("--key", given_.unused_key)->group("");  // hidden; its error says why there is no such option
     app.add_option("--user", given_.user, "User token")->type_name("TOKEN")->envname("NANGO_USER_TOKEN");
     app.add_option("--base-url", given_.base_url, "Where the API is")->type_name("URL")->envname("NANGO_BASE_URL");
     app.add_option("--ca-file", given_.ca_file, "Authorities to trust instead of the system's, as PEM")
@@ -561,7 +561,7 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Only for wcwidth: numbers stay as they are.
+  // Only for wcwidth; the format of numbers does not change.
   if (std::setlocale(LC_CTYPE, "C.UTF-8") == nullptr) std::setlocale(LC_CTYPE, "");
   struct sigaction action {};
   action.sa_handler = on_signal;

@@ -1,6 +1,6 @@
-// What a client does, as Prometheus reads it and as structured log lines: both from client_options::on_attempt, which
-// is told of each attempt, and never of a secret. With --verbose: one call as `curl -v` shows it, by a backend around a
-// backend.
+// Shows what a client does, as metrics for Prometheus and as structured log lines. Both come from
+// client_options::on_attempt, which sees each attempt and never a secret. With --verbose it prints one call as `curl
+// -v` does, by a backend around a backend.
 
 #include <algorithm>
 #include <array>
@@ -30,7 +30,7 @@ namespace {
 
 using seconds = std::chrono::duration<double>;
 
-// Whether a path is of a route, in which `:id` stands for any segment.
+// True if the path matches the route, in which `:id` stands for any segment.
 bool is_of(std::string_view route, std::string_view path) {
   for (;;) {
     const auto wanted = route.substr(0, route.find('/')), segment = path.substr(0, path.find('/'));
@@ -42,8 +42,8 @@ bool is_of(std::string_view route, std::string_view path) {
   }
 }
 
-// Prometheus keeps a time series for each label value that it ever saw. So a path, which has ids in it and may have
-// what users typed, is counted as one of the routes that this program calls, or as "other".
+// Prometheus keeps a time series for each label value that it ever saw. A path has ids in it and perhaps what users
+// typed, so it counts as one of the routes that this program calls, or as "other".
 std::string_view route_of(std::string_view path) {
   static constexpr std::array<std::string_view, 6> routes{"crm/contacts",      "crm/contacts/:id",
                                                           "crm/accounts",      "crm/accounts/:id",
@@ -60,7 +60,7 @@ std::string_view method_of(std::string_view method) {  // a program may send any
 
 std::string_view outcome_of(const nango::attempt& seen) { return seen.outcome ? to_string(*seen.outcome) : "ok"; }
 
-// name="value", for the text format of Prometheus.
+// name="value" in the text format of Prometheus.
 std::string label(std::string_view name, std::string_view value) {
   std::string text = std::string(name) + "=\"";
   for (const char c : value) {
@@ -70,7 +70,7 @@ std::string label(std::string_view name, std::string_view value) {
   return text + '"';
 }
 
-// How many values were at most so large.
+// Counts the values up to each bound.
 class histogram {
  public:
   void add(seconds value) {
@@ -94,10 +94,10 @@ class histogram {
   double sum_ = 0;
 };
 
-// May be told and printed by many threads at once.
+// Many threads may add and print at once.
 class metrics {
  public:
-  // `app` tells programs apart that are scraped together.
+  // `app` distinguishes programs that are scraped together.
   explicit metrics(std::string_view app) : app_(label("app", app)) {}
 
   void add(const nango::attempt& seen) {
@@ -113,7 +113,7 @@ class metrics {
   std::string page() const {
     std::ostringstream out;
     out.imbue(std::locale::classic());
-    out << std::setprecision(15);  // a sum of many hours still grows by milliseconds
+    out << std::setprecision(15);  // a sum of many hours must still grow by milliseconds
     const std::lock_guard lock(mutex_);
     out << "# HELP nango_attempts_total Requests sent, by what came of them.\n# TYPE nango_attempts_total counter\n";
     for (const auto& [labels, count] : attempts_) out << "nango_attempts_total{" << labels << "} " << count << '\n';
@@ -138,16 +138,16 @@ class metrics {
 };
 
 // [log line]
-// What the server calls this request; a ticket to its makers needs it.
+// The server's name for this request, which a support ticket should contain.
 std::string request_id(const nango::attempt& seen) {
   for (const auto& [name, value] : seen.headers) {
-    if (name == "X-Request-Id") return value;  // as this server spells it
+    if (name == "X-Request-Id") return value;  // this server's spelling
   }
   return "";
 }
 
-// One line of JSON for each attempt. What it is told has no key, no query, no body. Whose call it was is personal data:
-// the hash tells users apart, and no more.
+// One line of JSON for each attempt. An attempt holds no key, no query and no body. The user token is personal data, so
+// the line has only a hash of it.
 std::string log_line(const nango::attempt& seen) {
   nango::json line{{"method", std::string(seen.method)},
                    {"path", std::string(seen.path)},
@@ -164,7 +164,7 @@ std::string log_line(const nango::attempt& seen) {
 // [end]
 
 // [traceparent]
-// The header that joins this call to a trace (W3C Trace Context): version, trace, span, sampled.
+// The header that joins a call to a trace (W3C Trace Context): version, trace, span, sampled.
 nango::header traceparent() {
   thread_local std::mt19937_64 random{std::random_device{}()};
   std::ostringstream text;
@@ -174,7 +174,7 @@ nango::header traceparent() {
 }
 // [end]
 
-// A backend around a backend, which prints each request and its answer. Secrets and whose they are stay hidden.
+// A backend around a backend. It prints each request and its answer, and hides the key, the user token and cookies.
 template <nango::http_backend Backend> class verbose {
  public:
   verbose(Backend inner, std::ostream& out) : inner_(std::move(inner)), out_(&out) {}
@@ -192,7 +192,7 @@ template <nango::http_backend Backend> class verbose {
     } else {
       text << "* " << answer.error() << '\n';
     }
-    *out_ << text.str();  // at once, since many threads may be here
+    *out_ << text.str();  // in one piece, because many threads may write
     return answer;
   }
 
@@ -230,7 +230,7 @@ int main(int argc, char** argv) {
   // [on_attempt]
   nango::client_options options{
       .api_key = server.api_key(), .base_url = server.base_url(), .ca_file = server.ca_file()};
-  options.on_attempt = [&](const nango::attempt& seen) {  // on the calling thread, from many at once
+  options.on_attempt = [&](const nango::attempt& seen) {  // on the calling threads, concurrently
     seen_by_prometheus.add(seen);
     const auto line = log_line(seen) + '\n';
     const std::lock_guard lock(log_mutex);

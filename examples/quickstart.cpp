@@ -1,8 +1,8 @@
 // Fetches contacts over verified HTTPS: a list with a filter, one by its id, and an error as it should be shown.
 //
-// With NANGO_API_KEY and NANGO_USER_TOKEN set it calls the real API, or that at NANGO_BASE_URL with the authorities of
-// NANGO_CA_FILE; without a key it starts a local HTTPS server of the API and calls that. With --hosted it speaks the
-// dialect of today's hosted API, with NANGO_CONNECTION_ID and NANGO_PROVIDER_CONFIG_KEY in place of the user token.
+// With NANGO_API_KEY and NANGO_USER_TOKEN it calls the real API, or the one at NANGO_BASE_URL, whose authorities are in
+// NANGO_CA_FILE. Without a key it starts a local HTTPS server of the API and calls that. With --hosted it speaks the
+// dialect of today's hosted API; NANGO_CONNECTION_ID and NANGO_PROVIDER_CONFIG_KEY then replace the user token.
 
 #include <iomanip>
 #include <iostream>
@@ -23,7 +23,7 @@ int main() {
   for (const auto& contact : *contacts) std::cout << contact.dump() << '\n';
   // [end]
   // clang-format on
-  return 0;  // which goes without saying in the real main
+  return 0;  // implicit in a real main
 }
 }  // namespace five_lines
 
@@ -47,7 +47,7 @@ void print(const nango::json& contact) {
             << text(contact, "job_title") << '\n';
 }
 
-// The whole tour. 0: every call did what it should.
+// Runs the whole tour. Returns 0 if every call did what it should.
 int run(const nango::client& user, std::string_view filter) {
   std::cout << "\nContacts whose name has \"" << filter << "\" in it:\n";
   const auto contacts = user.get("crm/contacts", {{"name", filter}});
@@ -79,7 +79,7 @@ int run(const nango::client& user, std::string_view filter) {
   return 0;
 }
 
-// The same in the dialect of the hosted API.
+// Reads records in the dialect of the hosted API.
 int run_hosted() {
   auto connection_id = nango::env("NANGO_CONNECTION_ID"), provider = nango::env("NANGO_PROVIDER_CONFIG_KEY");
   auto options = nango::hosted::options(nango::env("NANGO_API_KEY"));
@@ -96,13 +96,13 @@ int run_hosted() {
     if (const auto base_url = nango::env("NANGO_BASE_URL"); !base_url.empty()) options.base_url = base_url;
     options.ca_file = nango::env("NANGO_CA_FILE");
   }
-  const nango::client api(options);  // of nango::hosted::options(key)
+  const nango::client api(options);  // made by nango::hosted::options(key)
   const auto connection = nango::hosted::connection(api, connection_id, provider);
   std::cout << "\nThe first tickets:\n";
   int left = 3;
   const auto progress = nango::hosted::for_each_record(connection, "Ticket", [&](nango::json&& ticket) {
     std::cout << "  " << ticket.at("id").get<std::string>() << '\n';
-    return --left > 0;  // false: enough
+    return --left > 0;  // false stops
   });
   if (progress.failure) {
     std::cerr << "  " << *progress.failure << '\n';

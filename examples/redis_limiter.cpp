@@ -2,34 +2,39 @@
 //
 //   nango::basic_client<nango::httplib_backend, redis_limiter> api{options, backend, redis_limiter{{.host = "..."}}};
 //
-// What holds across processes, as long as Redis is up, keeps its memory and its clock (TIME, the wall's) does not jump
-// ahead: the server never sees more than `rate.requests` for one key in any span of `rate.per`, whatever the network
-// does, on the terms of nango::sliding_window. A slot is taken before the request is sent and counts until `per` after
-// its answer. Once somebody had to wait, callers go step by step, until 2 * per are over without a wait. A 429 that one
-// process meets holds the key for all of them. A process that dies keeps its slots until its requests' deadlines +
-// linger + per, then they come back by themselves. A clock that goes back makes all that was counted count for longer.
+// The promise: the server never sees more than `rate.requests` for one key in any span of `rate.per`, whatever the
+// network does, on the terms of nango::sliding_window. It holds across processes as long as Redis is up, keeps its
+// memory, and its wall clock (TIME) does not jump ahead.
+// - A slot is taken before the request is sent, and counts until `per` after its answer.
+// - Once a caller had to wait, callers proceed one step apart, until nobody has had to wait for 2 * per.
+// - A 429 that one process meets holds the key for all of them.
+// - The slots of a process that dies come back after its requests' deadlines + linger + per.
+// - When the clock goes back, requests that were counted count for longer.
 //
-// What does not: callers are served first come, first served only within a process; between processes it is luck. Only
-// the first in a process's line knows how long the wait is and so fails at once when its deadline cannot be met; the
-// others get timed_out at their deadline. After Redis was restarted, emptied or replaced by its replica, everybody
-// waits for per + settle first, since nobody knows what it forgot (this is also so with the very first call ever);
-// requests that were under way then and arrive later than `settle` after the first question are not counted.
+// Its limits:
+// - Callers are served first come, first served within a process, but not between processes.
+// - Only the first waiter of a process knows the wait, and fails at once when its deadline cannot be met. The others
+// get
+//   timed_out at their deadline.
+// - After Redis was restarted, emptied or replaced by its replica, and at the very first call, everybody waits for
+//   per + settle, because nobody knows what Redis forgot. Requests that were in flight then, and arrive later than
+//   `settle` after the first question, are not counted.
 //
-// When Redis is down (or hangs for longer than `timeout`, which only calls that have more time than that notice), the
-// caller has chosen one of
-// - when_down::refuse: each call fails at once with connection_failed and was not sent. Keeps the promise on the terms
-//   above.
-// - when_down::use_local: each process goes on by itself with its `share`, after a pause of `per` in which what Redis
-//   let through is over. Keeps the promise if Redis is down for all, if all shares and what is under way at the switch
-//   are together no more than `rate.requests`, and if what was sent without Redis arrives no later than `settle` after
-//   Redis is back. A process that only itself lost Redis sends its share on top of what Redis gives to the others,
-//   until it is back and makes all wait for per + settle.
-// Redis is tried again once a second, by one call; no other call waits for it meanwhile.
+// When Redis is down, or hangs for longer than `timeout` (calls with less time than that do not notice), `when_down`
+// decides:
+// - refuse: each call fails at once with connection_failed, and nothing was sent. The promise holds.
+// - use_local: each process continues alone with its `share`, after a pause of `per` in which what Redis admitted
+// expires.
+//   The promise holds if Redis is down for all, if all shares and the requests in flight at the switch are together at
+//   most `rate.requests`, and if requests sent without Redis arrive within `settle` of its return. A process that alone
+//   lost Redis sends its share on top of what Redis grants the others, until Redis is back and makes all wait for
+//   per + settle.
+// One call a second tries Redis again; no other call waits for it.
 //
-// Costs a round trip for each permit and one for each answer, and a few more where callers wait. Redis 5 or later, with
-// `maxmemory-policy noeviction`: an evicted key is a forgotten one. Tokens stand in Redis hashed. All keys expire by
-// themselves and have one hash tag, so that the scripts also work behind a proxy to a cluster. Name lookups are not
-// bounded by `timeout`, so give an address; for TLS to Redis put a tunnel there, hiredis 0.14 has none.
+// It costs one round trip for each permit and one for each answer, and a few more where callers wait. It needs Redis 5
+// or later with `maxmemory-policy noeviction`, because an evicted key is a forgotten one. Redis stores only hashes of
+// the tokens. All keys expire and share one hash tag, so that the scripts also work behind a proxy to a cluster.
+// `timeout` does not bound name lookups, so give an address. hiredis 0.14 has no TLS: use a tunnel.
 
 #include <fcntl.h>
 #include <hiredis/hiredis.h>
@@ -75,9 +80,9 @@ local function expire_with_the_last_of(slots)
 end
 )lua";
 
-// A slot, or how long to wait at the least: a held slot may come back any time, but then counts for another `per`.
-// `since`: which Redis this is, and from when on it knows what was sent.
-// `pace`: until `till` callers go a step apart, the next one at `turn` (one late step is made up for).
+// Takes a slot, or returns the least wait: a held slot may come back at any time, but then counts for another `per`.
+// `since`: which Redis this is, and since when it knows what was sent.
+// `pace`: until `till` callers proceed a step apart, the next one at `turn` (one late step is made up for).
 inline const std::string acquire_script = script_start + R"lua(
 local since, slots, hold, pace = unpack(KEYS)
 local id, requests, per, lease, settle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -88,7 +93,7 @@ if ARGV[6] == 'restart' or redis.call('HGET', since, 'run') ~= run then
 end
 redis.call('PEXPIRE', since, 86400000)
 redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
-if redis.call('ZSCORE', slots, id) then return 0 end -- asked again, since the answer was lost
+if redis.call('ZSCORE', slots, id) then return 0 end -- asked again, because the answer was lost
 local turn, till = redis.call('HGET', pace, 'turn') or 0, redis.call('HGET', pace, 'till') or 0
 local wait = math.max(0, redis.call('HGET', since, 'at') + per + settle - now,
                       (redis.call('GET', hold) or 0) - now, turn - now)
@@ -126,7 +131,7 @@ return 0
 
 // ---- Connections to Redis ------------------------------------------------------------------------------------------
 
-// While it lives, this thread gets no SIGPIPE: hiredis writes without MSG_NOSIGNAL.
+// Keeps SIGPIPE from this thread during its lifetime, because hiredis writes without MSG_NOSIGNAL.
 class no_sigpipe {
  public:
   no_sigpipe() {
@@ -150,7 +155,7 @@ class no_sigpipe {
   sigset_t sigpipe_{}, mask_{};
 };
 
-// A connection is one caller's at a time; one that failed is thrown away.
+// A pool: one caller uses a connection at a time, and a failed connection is closed.
 class redis_connections {
   using time_point = std::chrono::steady_clock::time_point;
   using texts = std::vector<std::string>;
@@ -161,7 +166,7 @@ class redis_connections {
   redis_connections(std::string host, int port, std::string password)
       : host_(std::move(host)), port_(port), password_(std::move(password)) {}
 
-  // The number that the script returns; connection_failed where there is none by `end`.
+  // The number that the script returns, or connection_failed if there is none by `end`.
   nango::result<long long> run(const std::string& script, const texts& keys, const texts& arguments, time_point end) {
     const no_sigpipe quiet;
     texts words{"EVAL", script, std::to_string(keys.size())};
@@ -170,7 +175,7 @@ class redis_connections {
     auto line = take_idle();
     auto said = line ? command(*line, words, end) : no_reply();
     const bool was_stale = line && !said && (line->err == REDIS_ERR_EOF || errno == ECONNRESET || errno == EPIPE);
-    if (!line || was_stale) {  // Redis closes connections that were idle for long
+    if (!line || was_stale) {  // Redis closes long idle connections
       auto fresh = connect(end);
       if (!fresh) return std::move(fresh).error();
       line = *std::move(fresh);
@@ -189,7 +194,7 @@ class redis_connections {
     return {some.count() / 1'000'000, static_cast<suseconds_t>(some.count() % 1'000'000)};
   }
   static bool is_error(const redisReply& said) { return said.type == REDIS_REPLY_ERROR; }
-  // What failed on one connection will fail on the idle ones, so they are closed.
+  // What failed on one connection will fail on the idle ones too, so they are closed.
   nango::error failure(const redisContext& line, const redisReply* said = nullptr) {
     const std::string why = said == nullptr ? line.errstr : is_error(*said) ? said->str : "not the reply of a Redis";
     {
@@ -261,7 +266,7 @@ struct redis_limiter_options {
   std::chrono::milliseconds settle{2'000};  // see above; use_local: more than timeout + 1 s
 };
 
-// What the copies of a limiter share.
+// The state that copies of a limiter share.
 class redis_limiter_state {
  public:
   using clock = nango::steady_clock;
@@ -273,8 +278,8 @@ class redis_limiter_state {
   };
 
   const redis_limiter_options options;
-  nango::sliding_window line;   // one in a nanosecond: a queue for each key, with deadlines, cancels and holds
-  nango::sliding_window local;  // for when Redis is down
+  nango::sliding_window line;   // at one request a nanosecond: a queue for each key, with deadlines and holds
+  nango::sliding_window local;  // used while Redis is down
 
   explicit redis_limiter_state(redis_limiter_options o)
       : options(std::move(o)),
@@ -293,12 +298,12 @@ class redis_limiter_state {
     return {.code = code, .message = std::move(message), .may_have_executed = false};
   }
 
-  // Of what is in Redis: since, slots, hold, pace. A key may be a secret, so it does not stand there as it is.
+  // The names of the keys in Redis: since, slots, hold, pace. They have a hash of `key`, which may be a secret.
   texts names(std::string_view key) const {
     const auto start = '{' + options.prefix + "}:", end = ':' + sha256(key);
     return {start + "since", start + "slots" + end, start + "hold" + end, start + "pace" + end};
   }
-  // The process's number tells the children of one that forked apart.
+  // The process id distinguishes the children of a process that forked.
   std::string new_id() { return process_ + std::to_string(::getpid()) + '-' + std::to_string(++ids_); }
 
   // How long to wait at the least; 0: the slot `id` is taken, until the deadline and what may come after it at the
@@ -317,12 +322,12 @@ class redis_limiter_state {
     return std::chrono::microseconds(*wait);
   }
 
-  // Where this fails, the slot stays taken until its lease ends, which is the safe side.
+  // If this fails, the slot stays taken until its lease ends, which is the safe side.
   void end(const std::string& slots, const std::string& id, bool was_answered) noexcept {
     const auto& [requests, per, linger] = options.rate;
     try {
       tell(end_script, slots, {id, micros(was_answered ? per : per + linger)});
-    } catch (...) {  // no memory
+    } catch (...) {  // out of memory
     }
   }
 
@@ -385,7 +390,7 @@ class redis_limiter_state {
   redis_connections redis_;
   const std::string process_ = random_text();
   std::atomic<std::size_t> ids_ = 0;
-  std::atomic<bool> down_ = false;  // until a try has succeeded
+  std::atomic<bool> down_ = false;  // until a try succeeds
   mutable std::mutex mutex_{};
   outage outage_{};
 };
@@ -403,7 +408,7 @@ class redis_limiter {
   using clock = state::clock;
   using time_point = state::time_point;
 
-  // A slot in Redis or in the local window. One that was moved from holds nothing.
+  // A slot in Redis or in the local window. A moved-from permit holds nothing.
   class permit {
    public:
     void answered() noexcept {
@@ -420,7 +425,7 @@ class redis_limiter {
     nango::sliding_window::permit local_{};
   };
 
-  // Throws nango::exception where the options make no sense. Connects when it is used: until then a process may fork.
+  // Throws nango::exception if the options make no sense. Connects at the first use; until then a process may fork.
   explicit redis_limiter(redis_limiter_options options) : state_(std::make_shared<state>(std::move(options))) {}
 
   // Errors: those of nango::sliding_window, and connection_failed (when_down::refuse). While Redis hangs, a cancel is
@@ -440,7 +445,7 @@ class redis_limiter {
 
  private:
   using errc = nango::errc;
-  using maybe = std::optional<nango::result<permit>>;  // nothing: Redis went down or came back, so begin again
+  using maybe = std::optional<nango::result<permit>>;  // empty if Redis went down or came back: start again
 
   maybe through_redis(std::string_view key, time_point deadline, const nango::cancel_token& cancel, bool is_try) {
     const auto turn = state_->line.acquire(key, deadline, cancel);
@@ -463,7 +468,7 @@ class redis_limiter {
     const auto outage = state_->last_outage();
     if (state_->options.down == when_down::refuse) return outage.why;
     const auto now = clock::now();
-    // The holds of this process count here too. 1 ms: none, the line is in use.
+    // The holds of this process count here too. 1 ms means that there is none and the queue is in use.
     if (const auto held = state_->line.acquire(key, now);
         !held && held.error().retry_after > std::chrono::milliseconds(1)) {
       state_->local.hold(key, now + *held.error().retry_after);
@@ -472,7 +477,7 @@ class redis_limiter {
     const auto until = (std::min)(deadline, outage.next_try);
     auto turn = state_->local.acquire(key, until, cancel);
     if (turn && state_->is_down()) return permit(*std::move(turn));
-    if (turn) turn->answered();  // and not used
+    if (turn) turn->answered();  // and was not used
     if (turn) return std::nullopt;
     const auto& e = turn.error();
     if (e.code != errc::rate_limited && e.code != errc::timed_out) return e;
@@ -546,7 +551,7 @@ arguments read(int argc, char** argv) {
   return wanted;
 }
 
-// Calls until the time is over, and prints what came of it. 0: some calls succeeded.
+// Calls until the time is over, and prints the outcomes. Returns 0 if some calls succeeded.
 template <class Client> int call_on(const Client& user, const arguments& wanted) {
   std::mutex mutex;
   std::map<std::string, int> outcomes;
@@ -571,7 +576,7 @@ template <class Client> int call_on(const Client& user, const arguments& wanted)
   return outcomes["ok"] > 0 ? 0 : 1;
 }
 
-// With NANGO_API_KEY and NANGO_USER_TOKEN set it calls the real API (or NANGO_BASE_URL), else a local server of it.
+// With NANGO_API_KEY and NANGO_USER_TOKEN it calls the real API (or NANGO_BASE_URL), else a local server of it.
 int run(const arguments& wanted) {
   nango::client_options options{.api_key = nango::env("NANGO_API_KEY"),
                                 .user_token = nango::env("NANGO_USER_TOKEN"),

@@ -1,7 +1,7 @@
-// How to test code that calls this client: a backend that answers from a script, and a clock that is moved by hand, so
-// that no test opens a socket or sleeps. This is a program of tests, as yours would be; what is tested stands on top.
+// How to test code that calls this client: the backend answers from a script, and the clock moves by hand, so no test
+// opens a socket or sleeps. This is a test program as yours would be. The code under test stands first.
 //
-// scripted_backend.hpp and manual_clock.hpp are this project's own test support (tests/support/): copy them.
+// scripted_backend.hpp and manual_clock.hpp are this project's own test support (tests/support/). Copy them.
 
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
@@ -19,7 +19,7 @@
 namespace {
 
 // [code to test]
-// Code to be tested takes any client: in the program nango::client, in a test one that is scripted.
+// Code under test takes any client: nango::client in the program, a scripted one in a test.
 template <class Client> std::string greeting(const Client& user, std::string_view contact_id) {
   const auto contact = nango::crm::get_contact(user, contact_id);
   if (contact) return "Dear " + contact->first_name.value_or("Sir or Madam");
@@ -50,7 +50,7 @@ struct fixture {
 }  // namespace
 
 // [a test]
-TEST_CASE("a contact is greeted by name, and asked for as its user") {
+TEST_CASE("a contact is greeted by name, and requested on behalf of its user") {
   fixture f;
   f.backend.ok({{"id", "7"}, {"first_name", "Rolf"}});
   CHECK(greeting(f.user, "7") == "Dear Rolf");
@@ -77,7 +77,7 @@ TEST_CASE("a 429 is waited out as long as it asks for") {
   fixture f;
   f.backend.answer(429, "", {{"Retry-After", "20"}}).ok({{"id", "7"}, {"first_name", "Rolf"}});
   CHECK(greeting(f.user, "7") == "Dear Rolf");
-  CHECK(manual_clock::elapsed() >= 20s);  // of the clock: the test took no time
+  CHECK(manual_clock::elapsed() >= 20s);  // on the manual clock; the test itself takes no time
 }
 // [end]
 

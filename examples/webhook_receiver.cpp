@@ -1,6 +1,6 @@
-// Receives webhooks of the hosted API, and believes those only that are signed with the key.
+// Receives webhooks of the hosted API, and accepts only those that are signed with the key.
 //
-//   NANGO_WEBHOOK_KEY=... webhook_receiver [PORT]     # on 127.0.0.1: put it behind what ends TLS
+//   NANGO_WEBHOOK_KEY=... webhook_receiver [PORT]     # on 127.0.0.1, behind a proxy that terminates TLS
 
 #include <charconv>
 #include <iostream>
@@ -11,7 +11,7 @@
 
 namespace {
 
-// One line for the log; what it says comes from outside.
+// One line for the log. The event comes from outside, so dump() escapes its text.
 std::string line_of(const nango::json& event) {
   if (!event.is_object()) return "an event that is no object";
   const auto type = event.find("type");
@@ -38,7 +38,7 @@ int main(int argc, char** argv) {
       response.status = 401;
       return;
     }
-    const auto event = nango::json::parse(request.body, nullptr, false);  // the body as it came, not before
+    const auto event = nango::json::parse(request.body, nullptr, false);  // only after the verification
     std::cout << line_of(event) << std::endl;
     response.status = 204;
   });

@@ -70,11 +70,11 @@ TEST_CASE("the calls") {
   auto user = api.user(token);                                    // a handle for one end user; cheap, shares everything
   auto list = user.get("crm/contacts", {{"name", "Rolf"}, {"include_raw", true}});
   auto one = user.get(nango::path("crm", "contacts", id));        // each segment percent-encoded
-  auto typed = user.get<words>("test/echo");                      // any T that nlohmann::json::get<T>() makes
+  auto typed = user.get<words>("test/echo");                      // any T that nlohmann::json::get<T>() returns
   auto sent = user.post("test/echo", {{"key", "value"}});         // JSON bodies; put, patch and del likewise
   auto slow = user.get("test/echo", {}, {.timeout = 2s, .cancel = source.token()});
   auto whole = user.request("GET", "crm/contacts");               // with status, headers and the number of attempts
-  auto as_it_came = user.send("GET", "test/echo");                // the answer, for what is not JSON
+  auto as_it_came = user.send("GET", "test/echo");                // the answer as it came, for what is not JSON
   // [end]
   // clang-format on
   CHECK(list->size() == 2);
@@ -96,7 +96,7 @@ TEST_CASE("typed records") {
   if (!accounts) return std::cerr << accounts.error() << '\n', void();
   for (const nango::crm::account& account : *accounts) {
     std::cout << account.name.value_or("?") << ": " << account.contacts.size() << " contacts\n";
-    revenue += account.annual_revenue.value_or(0);  // a number, whether it came as one or as a text
+    revenue += account.annual_revenue.value_or(0);  // a number, also if the API sent a text
   }
   // [end]
   CHECK(revenue == 1e7);
@@ -111,9 +111,9 @@ TEST_CASE("lists, element by element") {
   const auto count = user.for_each<nango::result<nango::crm::contact>>("crm/contacts", [&](auto&& contact) {
     if (!contact) return std::cerr << contact.error() << '\n', true;  // such as `result[17].account is not a string`
     ids.push_back(contact->id);
-    return ids.size() < 1'000;  // false: enough
+    return ids.size() < 1'000;  // false stops
   });
-  if (!count) std::cerr << count.error() << '\n';  // those before it were handed on
+  if (!count) std::cerr << count.error() << '\n';  // the elements before it were handed on
   // [end]
   CHECK(count.value() == ids.size());
   CHECK(ids.size() == 5);
@@ -125,7 +125,7 @@ TEST_CASE("options") {
   // [options]
   nango::client_options options{.api_key = key};
   options.base_url = url;                             // your own installation, a gateway
-  options.ca_file = authorities;                      // whom to trust instead of the system's authorities
+  options.ca_file = authorities;                      // trusted instead of the system's authorities
   options.timeout = 10s;                              // of a whole call: limiter, retries and all
   options.attempt_timeout = 3s;                       // of each attempt
   options.retry = {.max_attempts = 5};                // 1: none
@@ -163,7 +163,7 @@ TEST_CASE("a new key, with the same limiter: no user's rate is doubled") {
   const nango::sliding_window limiter(old_options.rate);  // made once: a new limiter would count each user anew
   nango::client current(old_options, nango::httplib_backend(old_options), limiter);
   // later, for a new key or any other option, under your own lock if threads copy `current` at the same time:
-  nango::client api = current;                            // who has a copy goes on with the old options
+  nango::client api = current;                            // a copy keeps the old options
   current = nango::client(new_options, nango::httplib_backend(new_options), limiter);
   // [end]
   // clang-format on

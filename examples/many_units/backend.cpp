@@ -1,4 +1,4 @@
-// The one unit with httplib: compiled without NANGO_NO_HTTPLIB.
+// The only unit with httplib: it does not define NANGO_NO_HTTPLIB.
 #include <memory>
 #include <string>
 
