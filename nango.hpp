@@ -1082,21 +1082,18 @@ struct address {
   /// @{ As the CRM has it.
   std::optional<std::string> street_1{}, street_2{}, city{}, state{}, zip_code{}, country{}, address_type{};
   /// @}
-  bool operator==(const address&) const = default;  ///< Of each field.
 };
 /// An email address.
 struct email_address {
   /// @{ As the CRM has it.
   std::optional<std::string> email{}, email_type{};
   /// @}
-  bool operator==(const email_address&) const = default;  ///< Of each field.
 };
 /// A phone number.
 struct phone_number {
   /// @{ As the CRM has it.
   std::optional<std::string> phone_number{}, phone_number_type{};
   /// @}
-  bool operator==(const crm::phone_number&) const = default;  ///< Of each field.
 };
 /// A person.
 struct contact {
@@ -1108,8 +1105,7 @@ struct contact {
   std::vector<crm::phone_number> phone_numbers{};
   std::optional<time_point> last_activity_at{}, external_created_at{}, external_modified_at{};
   /// @}
-  json raw{};                                       ///< The CRM's own record; null unless include_raw asked for it.
-  bool operator==(const contact&) const = default;  ///< Of each field.
+  json raw{};  ///< The CRM's own record; null unless include_raw asked for it.
 };
 /// An opportunity as an account names it.
 struct account_opportunity {
@@ -1117,7 +1113,6 @@ struct account_opportunity {
   std::optional<std::string> opportunity_id{}, opportunity_stage{};
   std::optional<bool> opportunity_closed{};
   /// @}
-  bool operator==(const account_opportunity&) const = default;  ///< Of each field.
 };
 /// A company.
 struct account {
@@ -1132,8 +1127,7 @@ struct account {
   std::vector<crm::phone_number> phone_numbers{};
   std::optional<time_point> last_activity_at{}, external_created_at{}, external_modified_at{};
   /// @}
-  json raw{};                                       ///< The CRM's own record; null unless include_raw asked for it.
-  bool operator==(const account&) const = default;  ///< Of each field.
+  json raw{};  ///< The CRM's own record; null unless include_raw asked for it.
 };
 /// A deal.
 struct opportunity {
@@ -1148,8 +1142,7 @@ struct opportunity {
   std::vector<std::string> contacts{}, accounts{};
   std::optional<time_point> last_activity_at{}, external_created_at{}, external_modified_at{};
   /// @}
-  json raw{};                                           ///< The CRM's own record; null unless include_raw asked for it.
-  bool operator==(const opportunity&) const = default;  ///< Of each field.
+  json raw{};  ///< The CRM's own record; null unless include_raw asked for it.
 };
 
 /// Which contacts. What is empty asks for nothing.
@@ -2020,13 +2013,17 @@ inline bool is_too_deep(std::string_view text) noexcept {
   return text.size() > 2 * most_levels && is_deeper_than(most_levels, text);
 }
 
+// (By the same iterators everywhere, so that each unit compiles one parser.)
+inline json parse_text(std::string_view text, bool throws = false) {
+  return json::parse(text.data(), text.data() + text.size(), nullptr, throws);
+}
 // Discarded if it is no JSON. A NUL byte, which nlohmann/json takes for the end of the text, is none.
 inline json parse_json(std::string_view text) {
-  if (is_one_of('\0', text) || is_too_deep(text)) return json::value_t::discarded;
-  auto value = json::parse(text.begin(), text.end(), nullptr, false);
+  if (is_one_of('\0', text) || is_too_deep(text)) return json(json::value_t::discarded);
+  auto value = parse_text(text);
   if (!value.is_discarded()) return value;
   std::string copy(text);
-  return mend_surrogates(copy) ? json::parse(copy, nullptr, false) : value;
+  return mend_surrogates(copy) ? parse_text(copy) : value;
 }
 
 // Reads an answer that has a list, in one pass. It keeps what is around the list as json::parse() would, with the list
@@ -2133,7 +2130,7 @@ inline std::string problem_of_json(std::string text) {
   mend_surrogates(text);
 #if defined(NANGO_DETAIL_EXCEPTIONS) && !defined(JSON_NOEXCEPTION)
   try {
-    return json::parse(text.data(), text.data() + text.size()).is_discarded() ? "it is no JSON" : "";
+    return parse_text(text, true).is_discarded() ? "it is no JSON" : "";
   } catch (const json::parse_error& e) {
     // "[json.exception...] parse error at line 1, column 4: syntax error while parsing value - REASON; last read:
     // '...'"
@@ -2144,7 +2141,7 @@ inline std::string problem_of_json(std::string text) {
     return "a number is out of range";
   }
 #else
-  return json::accept(text) ? "" : "it breaks JSON's grammar";
+  return parse_text(text).is_discarded() ? "it breaks JSON's grammar" : "";
 #endif
 }
 inline bool is_web_page(std::string_view body) {
@@ -4052,74 +4049,74 @@ class httplib_pool {
 template <class Like, class Record>
 concept is_like = std::same_as<std::remove_const_t<Like>, Record>;
 
-// Each field of a record with its name on the wire: the one list for reading and writing.
-template <is_like<crm::address> Like, class Visit> void each_field(Like& of, const Visit& visit) {
-  visit("street_1", of.street_1);
-  visit("street_2", of.street_2);
-  visit("city", of.city);
-  visit("state", of.state);
-  visit("zip_code", of.zip_code);
-  visit("country", of.country);
-  visit("address_type", of.address_type);
+// Each field of a record, or of two, with its name on the wire: the one list for reading, writing and comparing.
+template <class Visit, is_like<crm::address>... Like> void each_field(const Visit& visit, Like&... of) {
+  visit("street_1", of.street_1...);
+  visit("street_2", of.street_2...);
+  visit("city", of.city...);
+  visit("state", of.state...);
+  visit("zip_code", of.zip_code...);
+  visit("country", of.country...);
+  visit("address_type", of.address_type...);
 }
-template <is_like<crm::email_address> Like, class Visit> void each_field(Like& of, const Visit& visit) {
-  visit("email", of.email);
-  visit("email_type", of.email_type);
+template <class Visit, is_like<crm::email_address>... Like> void each_field(const Visit& visit, Like&... of) {
+  visit("email", of.email...);
+  visit("email_type", of.email_type...);
 }
-template <is_like<crm::phone_number> Like, class Visit> void each_field(Like& of, const Visit& visit) {
-  visit("phone_number", of.phone_number);
-  visit("phone_number_type", of.phone_number_type);
+template <class Visit, is_like<crm::phone_number>... Like> void each_field(const Visit& visit, Like&... of) {
+  visit("phone_number", of.phone_number...);
+  visit("phone_number_type", of.phone_number_type...);
 }
-template <class Like, class Visit> void each_common_field(Like& of, const Visit& visit) {
-  visit("id", of.id);
-  visit("external_id", of.external_id);
-  visit("last_activity_at", of.last_activity_at);
-  visit("external_created_at", of.external_created_at);
-  visit("external_modified_at", of.external_modified_at);
-  visit("raw_external_data", of.raw);
+template <class Visit, class... Like> void each_common_field(const Visit& visit, Like&... of) {
+  visit("id", of.id...);
+  visit("external_id", of.external_id...);
+  visit("last_activity_at", of.last_activity_at...);
+  visit("external_created_at", of.external_created_at...);
+  visit("external_modified_at", of.external_modified_at...);
+  visit("raw_external_data", of.raw...);
 }
-template <is_like<crm::contact> Like, class Visit> void each_field(Like& of, const Visit& visit) {
-  each_common_field(of, visit);
-  visit("first_name", of.first_name);
-  visit("last_name", of.last_name);
-  visit("job_title", of.job_title);
-  visit("account", of.account);
-  visit("adresses", of.addresses);
-  visit("email_adresses", of.email_addresses);
-  visit("phone_numbers", of.phone_numbers);
+template <class Visit, is_like<crm::contact>... Like> void each_field(const Visit& visit, Like&... of) {
+  each_common_field(visit, of...);
+  visit("first_name", of.first_name...);
+  visit("last_name", of.last_name...);
+  visit("job_title", of.job_title...);
+  visit("account", of.account...);
+  visit("adresses", of.addresses...);
+  visit("email_adresses", of.email_addresses...);
+  visit("phone_numbers", of.phone_numbers...);
 }
-template <is_like<crm::account_opportunity> Like, class Visit> void each_field(Like& of, const Visit& visit) {
-  visit("opportunity_id", of.opportunity_id);
-  visit("opportunity_stage", of.opportunity_stage);
-  visit("opportunity_closed", of.opportunity_closed);
+template <class Visit, is_like<crm::account_opportunity>... Like> void each_field(const Visit& visit, Like&... of) {
+  visit("opportunity_id", of.opportunity_id...);
+  visit("opportunity_stage", of.opportunity_stage...);
+  visit("opportunity_closed", of.opportunity_closed...);
 }
-template <is_like<crm::account> Like, class Visit> void each_field(Like& of, const Visit& visit) {
-  each_common_field(of, visit);
-  visit("name", of.name);
-  visit("description", of.description);
-  visit("industry", of.industry);
-  visit("annual_revenue", of.annual_revenue);
-  visit("number_of_employees", of.number_of_employees);
-  visit("website", of.website);
-  visit("contacts", of.contacts);
-  visit("opportunities", of.opportunities);
-  visit("adresses", of.addresses);
-  visit("phone_numbers", of.phone_numbers);
+template <class Visit, is_like<crm::account>... Like> void each_field(const Visit& visit, Like&... of) {
+  each_common_field(visit, of...);
+  visit("name", of.name...);
+  visit("description", of.description...);
+  visit("industry", of.industry...);
+  visit("annual_revenue", of.annual_revenue...);
+  visit("number_of_employees", of.number_of_employees...);
+  visit("website", of.website...);
+  visit("contacts", of.contacts...);
+  visit("opportunities", of.opportunities...);
+  visit("adresses", of.addresses...);
+  visit("phone_numbers", of.phone_numbers...);
 }
-template <is_like<crm::opportunity> Like, class Visit> void each_field(Like& of, const Visit& visit) {
-  each_common_field(of, visit);
-  visit("name", of.name);
-  visit("description", of.description);
-  visit("stage", of.stage);
-  visit("amount", of.amount);
-  visit("close_date", of.close_date);
-  visit("probability", of.probability);
-  visit("expected_revenue", of.expected_revenue);
-  visit("expected_revenue_currency", of.expected_revenue_currency);
-  visit("is_won", of.is_won);
-  visit("is_closed", of.is_closed);
-  visit("contacts", of.contacts);
-  visit("accounts", of.accounts);
+template <class Visit, is_like<crm::opportunity>... Like> void each_field(const Visit& visit, Like&... of) {
+  each_common_field(visit, of...);
+  visit("name", of.name...);
+  visit("description", of.description...);
+  visit("stage", of.stage...);
+  visit("amount", of.amount...);
+  visit("close_date", of.close_date...);
+  visit("probability", of.probability...);
+  visit("expected_revenue", of.expected_revenue...);
+  visit("expected_revenue_currency", of.expected_revenue_currency...);
+  visit("is_won", of.is_won...);
+  visit("is_closed", of.is_closed...);
+  visit("contacts", of.contacts...);
+  visit("accounts", of.accounts...);
 }
 
 // Takes so many digits off the front; -1: there are none. (Not an optional: g++ 12 warns of those that are empty.)
@@ -4204,12 +4201,13 @@ class record_reader {
 
   template <crm::record Record> void read(json& from, Record& to) {
     if (!from.is_object()) return expected("an object", from);
-    each_field(to, [&](const char* name, auto& field) {
+    const auto read_field = [&](const char* name, auto& field) {
       if (!problem_.empty()) return;
       const auto found = from.find(name);
       json nothing;
       within(place_.empty() ? "" : ".", name, [&] { read(found != from.end() ? *found : nothing, field); });
-    });
+    };
+    each_field(read_field, to);
     if constexpr (requires { to.id; }) {
       if (!problem_.empty() && !to.id.empty()) problem_ += " (id \"" + to.id + "\")";
     }
@@ -4294,7 +4292,7 @@ inline void write_field(json& to, const char* name, const json& field) {
 }
 template <crm::record Record> json write_record(const Record& record) {
   json to = json::object();
-  each_field(record, [&](const char* name, const auto& field) { write_field(to, name, field); });
+  each_field([&](const char* name, const auto& field) { write_field(to, name, field); }, record);
   return to;
 }
 
@@ -4701,6 +4699,13 @@ result<opportunity> get_opportunity(const basic_client<Backend, Limiter>& user, 
   return user.template get<opportunity>(path("crm", "opportunities", id), detail::crm_query({}, include_raw), options);
 }
 /// @}
+
+/// Of each field. (A default one would have each unit look for a way to compare json.)
+template <record Value> bool operator==(const Value& a, const Value& b) {
+  bool same = true;
+  detail::each_field([&](const char*, const auto& of_a, const auto& of_b) { same = same && of_a == of_b; }, a, b);
+  return same;
+}
 
 /// @{ For nlohmann/json: `json(contact)`, in the spelling of the wire and without what is empty, and
 /// `get<crm::contact>()`, of a result or of your own data; where that does not fit it throws std::runtime_error with
