@@ -4442,7 +4442,8 @@ inline bool is_still_open(const error& e) {
   // It may still run, or the service could not look; else the action is beyond help.
   if (e.type == "action_script_failure") return mentions("is in progress") || mentions("\"retryKey\"");
   const bool is_outcome = e.type.starts_with("script_") || e.type == "action_script_runtime_error";
-  return e.http_status == 404 || (!is_outcome && is_worth_another(e));
+  const bool has_no_turn = e.code == errc::rate_limited;  // of the service's or of the limiter's
+  return e.http_status == 404 || has_no_turn || (!is_outcome && is_worth_another(e));
 }
 // The end of the wait for an action, after the last answer.
 inline error gave_up(error last, errc why) {

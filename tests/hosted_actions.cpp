@@ -168,6 +168,17 @@ TEST_CASE("waiting for an action ends with its deadline, and says what was last 
   CHECK(got.error().body == R"({"error":"restarting"})");
 }
 
+TEST_CASE("waiting for an action ends with its deadline also where the limiter has no turn before it") {
+  fixture f([](nango::client_options& options) { options.rate = {.requests = 1, .per = 1min}; });
+  f.backend.always([](const nango::http_request&) -> nango::result<nango::http_response> {
+    return nango::http_response{.status = 404, .body = not_found};
+  });
+  const auto got = hosted::wait_for_action(*f.link, "a-1", {.timeout = 30s});
+  CHECK(got.error().code == errc::timed_out);
+  CHECK(got.error().attempts == 1);
+  CHECK(f.backend.calls() == 1);
+}
+
 TEST_CASE("waiting for an action: each request has what is left of the time") {
   fixture f;
   const auto deadline = manual_clock::now() + 10s;
