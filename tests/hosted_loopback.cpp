@@ -89,6 +89,9 @@ TEST_CASE("the connected API as if it were ours: its paths and types of body") {
     CHECK(type_of(hosted::proxy(f.link, "PUT", "x", {}, "a=1", type)) == type);
     CHECK(type_of(f.link.send("POST", "proxy/x", {}, "a=1", type)) != type);  // what it is there for
   }
+  const auto* multipart = "multipart/form-data; boundary=b";
+  const auto* form = "--b\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\n1\r\n--b--\r\n";
+  CHECK(type_of(upstream.send("POST", "x", {}, form, multipart)) == multipart);
   CHECK(upstream.post("x", {{"a", 1}}).value().at("headers").at("Content-Type") == "application/json");
   CHECK(upstream.get("status/404").error().http_status == 404);
   CHECK(upstream.send("GET", "ratelimited").value().status == 429);
