@@ -3049,12 +3049,8 @@ static_assert(
 
 // Out of memory is reported as nothing else.
 template <class Pointer> Pointer allocated(Pointer made) {
-  if (made) return made;
-#ifdef NANGO_DETAIL_EXCEPTIONS
-  throw std::bad_alloc();
-#else
-  std::abort();
-#endif
+  if (!made) raise_as<std::bad_alloc>(std::bad_alloc());
+  return made;
 }
 
 // What systems differ in: sockets and their errors, signals, and authorities.
@@ -3163,41 +3159,22 @@ inline bool must_wait() noexcept {
   return code == would_block || code == interrupted;
 }
 
-// One descriptor, closed once.
-class socket_handle {
- public:
-  explicit socket_handle(socket_t socket = INVALID_SOCKET) noexcept : socket_(socket) {}
-  socket_handle(socket_handle&& other) noexcept : socket_(std::exchange(other.socket_, INVALID_SOCKET)) {}
-  socket_handle& operator=(socket_handle&& other) noexcept {
-    std::swap(socket_, other.socket_);
-    return *this;
-  }
-  ~socket_handle() {
-    if (is_open()) close_socket(socket_);
-  }
-  bool is_open() const noexcept { return socket_ != INVALID_SOCKET; }
-  socket_t get() const noexcept { return socket_; }
-  void set(int level, int option, int value) const noexcept {
-    ::setsockopt(socket_, level, option, reinterpret_cast<const char*>(&value), sizeof(value));
-  }
-
- private:
-  socket_t socket_;
-};
-
-// A socket that never blocks and is not inherited by other programs. Not open: last_error() says why.
-inline socket_handle make_socket(int family) noexcept {
-  socket_handle made(open_socket(family));
-  if (!made.is_open()) return made;
-  made.set(IPPROTO_TCP, TCP_NODELAY, 1);   // or a POST takes 40 ms more
-  made.set(SOL_SOCKET, SO_KEEPALIVE, 1);   // probes show whether a silent peer is still there
+inline void set_option(socket_t socket, int level, int option, int value) noexcept {
+  ::setsockopt(socket, level, option, reinterpret_cast<const char*>(&value), sizeof(value));
+}
+// A socket that never blocks and is not inherited by other programs. INVALID_SOCKET: last_error() says why.
+inline socket_t make_socket(int family) noexcept {
+  const auto made = open_socket(family);
+  if (made == INVALID_SOCKET) return made;
+  set_option(made, IPPROTO_TCP, TCP_NODELAY, 1);   // or a POST takes 40 ms more
+  set_option(made, SOL_SOCKET, SO_KEEPALIVE, 1);   // probes show whether a silent peer is still there
 #if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
-  made.set(IPPROTO_TCP, TCP_KEEPIDLE, 5);  // seconds
-  made.set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
-  made.set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+  set_option(made, IPPROTO_TCP, TCP_KEEPIDLE, 5);  // seconds
+  set_option(made, IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  set_option(made, IPPROTO_TCP, TCP_KEEPCNT, 3);
 #endif
 #ifdef SO_NOSIGPIPE
-  made.set(SOL_SOCKET, SO_NOSIGPIPE, 1);
+  set_option(made, SOL_SOCKET, SO_NOSIGPIPE, 1);
 #endif
   return made;
 }
@@ -3242,15 +3219,18 @@ inline std::string describe_connect_failure(int code) {
 }
 // A lookup needs descriptors too, and blames the name where there are none.
 inline std::string describe_lookup_failure(int code) {
-  if (!make_socket(AF_INET).is_open()) return describe_connect_failure(last_error());
+  const auto probe = make_socket(AF_INET);
+  if (probe == INVALID_SOCKET) return describe_connect_failure(last_error());
+  close_socket(probe);
   if (code == EAI_NONAME) return "the name is unknown";
   return "the name service failed: " + lookup_message(code);
 }
 
-// What httplib asks of a stream aside from reading and writing. Each release asks for some of it, so none says
-// override.
+// An exchange as httplib's codec sees it. What it asks for aside from reading and writing differs between releases, so
+// that none of it says override.
 class codec_stream : public httplib::Stream {
  public:
+  virtual bool keep(std::string_view body) = 0;
   bool is_readable() const { return true; }
   bool is_writable() const { return true; }    // up to 0.18
   bool wait_readable() const { return true; }  // from 0.19 on
@@ -3260,97 +3240,79 @@ class codec_stream : public httplib::Stream {
   void get_local_ip_and_port(std::string&, int&) const {}
   socket_t socket() const { return INVALID_SOCKET; }
 };
-
 // httplib as a codec: its client, with a stream of ours where its socket would be. An override turns a signature that a
 // release changes into a compile error, and never into a connection of httplib's own.
-template <class Client> class socketless_client : public Client {
+template <class Client, class... StartTime> class codec_client : public Client {
  public:
-  socketless_client() : Client("localhost", 80) {
+  codec_client() : Client("localhost", 80) {
     if constexpr (requires(Client& client) { client.set_payload_max_length(std::size_t{}); }) {
       this->set_payload_max_length((std::numeric_limits<std::size_t>::max)());  // 0.31 stops at 100 MB
     }
   }
-  // Writes a request to the stream, reads an answer from it, and hands on its body.
-  template <class Receive> void exchange_over(httplib::Stream& stream, const Receive& receive) {
-    httplib::Request request;
-    request.method = "GET";
-    request.path = "/";
-    request.content_receiver = [&](const char* data, std::size_t size, auto...) { return receive({data, size}); };
-    httplib::Response response;
-    httplib::Error ignored{};
+  // Writes a request to the stream, reads an answer from it, and hands it the body.
+  void exchange_over(codec_stream& stream) {
     stream_ = &stream;
-    this->send(request, response, ignored);
+    this->Get("/", [&](const char* data, std::size_t size) { return stream.keep({data, size}); });
   }
-
- protected:
-  httplib::Stream* stream_ = nullptr;
 
  private:
   bool create_and_connect_socket(typename Client::Socket&, httplib::Error&) override { return true; }
-  void shutdown_ssl(typename Client::Socket&, bool) override {}
-};
-using stream_user = std::function<bool(httplib::Stream&)>;
-template <class Client, bool has_start_time> class codec_client;
-template <class Client> class codec_client<Client, false> : public socketless_client<Client> {  // up to 0.18
-  bool process_socket(const typename Client::Socket&, stream_user use) override { return use(*this->stream_); }
-};
-template <class Client> class codec_client<Client, true> : public socketless_client<Client> {
-  using start_time = std::chrono::time_point<std::chrono::steady_clock>;
-  bool process_socket(const typename Client::Socket&, start_time, stream_user use) override {
-    return use(*this->stream_);
+  bool process_socket(const typename Client::Socket&, StartTime...,
+                      std::function<bool(httplib::Stream&)> use) override {
+    return use(*stream_);
   }
+  codec_stream* stream_ = nullptr;
 };
 template <class Stream> inline constexpr bool has_duration = requires(const Stream& stream) { stream.duration(); };
-using codec = codec_client<httplib::ClientImpl, has_duration<httplib::Stream>>;
+using codec = std::conditional_t<has_duration<httplib::Stream>, codec_client<httplib::ClientImpl, time_point>,
+                                 codec_client<httplib::ClientImpl>>;  // the latter up to 0.18
 
-// The start of an answer, and how much of a head is still allowed.
-struct answer_head {
-  int status = 0;
+// Where a pool's connections lead, and how.
+struct route {
+  endpoint base;
+  proxy_address proxy;
+  milliseconds connect_timeout;
+  SSL_CTX* tls = nullptr;
+};
+
+// An answer as it comes in, and how much of its heads is still allowed.
+struct incoming : http_response {
   bool is_http_1_0 = false;
-  nango::headers fields{};
-  std::size_t bytes_left = std::size_t{64} << 10, fields_left = 1000;
+  std::size_t head_bytes_left = std::size_t{64} << 10;
 };
 
 // One connection: socket, tunnel, TLS, and each wait within the limits of the request at hand. It stays where it is
 // made, since OpenSSL points to it. Nothing is sent when it closes, so that a child of fork() may close it too.
 class connection {
  public:
-  connection() = default;
-  ~connection() = default;
+  explicit connection(const route& to_) : to(to_) {}
+  ~connection() {
+    SSL_free(tls_);
+    for (const auto& each : sockets_) close_socket(each.fd);
+  }
   connection(const connection&) = delete;
   connection& operator=(const connection&) = delete;
 
   codec http{};
-  const char* phase = "connecting";  // of the request at hand, for messages
-  time_point idle_since{};
+  const route& to;
+  const char* phase = "";  // of the request at hand, for messages
+  time_point usable_until{};
   nanoseconds idle_limit{};
   const time_point born = steady_clock::now();
 
-  // The limits of the request that comes next.
-  void begin(const http_request& request) {
+  // Takes the limits of the next request, and opens what is not open yet; false: it ended.
+  bool begin(const http_request& request) {
     deadline_ = request.deadline;
     cancel_ = request.cancel;
     ended_ = {};
+    has_sent_ = false;
+    phase = "connecting";
+    return !is_over(steady_clock::now()) && (!sockets_.empty() || open());
   }
 
-  // Connects, asks the proxy for a tunnel, shakes hands. No byte of a request was sent where it fails.
-  result<void> open(const endpoint& base, const proxy_address& proxy, milliseconds connect_timeout, SSL_CTX* tls) {
-    const auto deadline = std::exchange(deadline_, (std::min)(deadline_, after(steady_clock::now(), connect_timeout)));
-    auto opened = proxy.port == 0 ? connect(base.host, base.port) : tunnel(base, proxy);
-    deadline_ = deadline;
-    if (ended_ == errc::timed_out && steady_clock::now() < deadline) {
-      return unsent(errc::connection_failed, "no connection to " + place_ +
-                                                 " within client_options::connect_timeout (" +
-                                                 std::to_string(connect_timeout.count()) + " ms)");
-    }
-    if (ended_ == errc::timed_out || ended_ == errc::canceled) return unsent(ended_, problem_);
-    return opened && tls != nullptr ? shake_hands(base.host, tls) : opened;
-  }
-
-  // @{ Why nothing more is read or written; errc{}: it goes on.
+  // Why nothing more is read or written; errc{}: it goes on.
   errc ended() const noexcept { return ended_; }
-  const std::string& problem() const noexcept { return problem_; }
-  // @}
+  error failure() const { return {.code = ended_, .message = problem_, .may_have_executed = has_sent_}; }
   // Ends the exchange; always false. What ended it first counts.
   bool end(errc code, std::string problem) {
     if (ended_ != errc{}) return false;
@@ -3360,76 +3322,137 @@ class connection {
   }
   bool refuse(const char* problem) { return end(errc::malformed_response, problem); }
   // True if the peer ended its stream in good order.
-  bool is_closed() const noexcept { return is_closed_; }
+  bool is_closed() const noexcept { return last_ == SSL_ERROR_ZERO_RETURN; }
   // The stream's end is none of the exchange: a body ended with it, or what the peer said before may still be there.
   void forgive_end() noexcept {
     if (ended_ == errc::connection_failed) ended_ = {};
   }
 
-  // Bytes that the system took, ever.
-  std::uint64_t sent() const noexcept { return sent_; }
   bool has_input() const noexcept { return begin_ != end_; }
   // True if the next byte that comes is the first of the next answer, as far as can be known.
   bool is_quiet() noexcept {
     char next = 0;
-    return !has_unread() && receive_some(socket_.get(), &next, 1, MSG_PEEK) < 0 && must_wait();
+    return !has_unread() && receive_some(socket(), &next, 1, MSG_PEEK) < 0 && must_wait();
   }
 
   // Writes some of the data. 0: not before the socket is ready; negative: it ended.
-  std::ptrdiff_t write_now(std::string_view data) noexcept {
+  std::ptrdiff_t write_now(std::string_view data) {
     if (is_over(steady_clock::now())) return -1;
-    if (!tls_) return outcome_of(send(data.data(), data.size()), POLLOUT);
-    std::size_t done = 0;
-    const int succeeded = SSL_write_ex(tls_.get(), data.data(), data.size(), &done);
-    return outcome_of_tls(succeeded, done);
+    const auto size = static_cast<int>((std::min)(data.size(), std::size_t{1} << 30));
+    const auto done = tls_ != nullptr ? SSL_write(tls_, data.data(), size) : send(data.data(), data.size());
+    has_sent_ |= done > 0;  // a part of a TLS record tells the peer nothing
+    return outcome_of(done, SSL_ERROR_WANT_WRITE);
   }
   // @{ Waits until a write can go on, or for input; false: it ended.
-  bool wait_to_write() noexcept { return wait(static_cast<short>(wanted_ | POLLIN)); }
-  bool wait_to_read() noexcept { return has_unread() || wait(POLLIN); }
+  bool wait_to_write() { return has_input() || wait(static_cast<short>(wanted() | POLLIN)); }
+  bool wait_to_read() { return has_unread() || wait(POLLIN); }
   // @}
   // Reads at least one byte, what is in the buffer first; negative: it ended.
-  std::ptrdiff_t read(char* to, std::size_t size) noexcept {
+  std::ptrdiff_t read(char* to, std::size_t size) {
     if (!has_input()) return receive(to, size, true);
-    const auto got = (std::min)(size, end_ - begin_);
-    std::copy_n(buffer_.get() + begin_, got, to);
+    const auto got = unread().copy(to, size);
     begin_ += got;
     return static_cast<std::ptrdiff_t>(got);
   }
-  // Receives into the empty buffer, or only what is there already; false: it ended.
+  // Receives more into the buffer, or only what is there already; false: it ended.
   bool fill(bool may_wait) {
-    if (!buffer_) buffer_.reset(new char[buffer_size]);
-    const auto got = receive(buffer_.get(), buffer_size, may_wait);
-    begin_ = 0;
-    end_ = got > 0 ? static_cast<std::size_t>(got) : 0;
+    if (begin_ > 0) {
+      std::copy(buffer_.get() + begin_, buffer_.get() + end_, buffer_.get());
+      end_ -= std::exchange(begin_, 0);
+    }
+    const auto got = receive(buffer_.get() + end_, buffer_size - end_, may_wait);
+    if (got > 0) end_ += static_cast<std::size_t>(got);
     return got >= 0;
   }
   // A line of at most so many bytes, without its CRLF; it lives until the next read.
   bool read_line(std::string_view& line, std::size_t most) {
-    line_.clear();
-    for (bool is_whole = false; !is_whole;) {
-      if (!has_input() && !fill(true)) return false;
-      const std::string_view there(buffer_.get() + begin_, end_ - begin_);
-      const auto end = there.find('\n');
-      is_whole = end != std::string_view::npos;
-      line = there.substr(0, is_whole ? end + 1 : end);
-      begin_ += line.size();
-      if (line_.size() + line.size() > most) return refuse("the answer has a line that is too long");
-      if (!is_whole || !line_.empty()) line = line_.append(line);
+    auto end = unread().find('\n');
+    while (end == std::string_view::npos && unread().size() < most) {
+      const auto seen = unread().size();
+      if (!fill(true)) return false;
+      end = unread().find('\n', seen);
     }
+    if (end >= most) return refuse("the answer has a line that is too long");
+    line = unread().substr(0, end + 1);
+    begin_ += line.size();
     if (!line.ends_with("\r\n")) return refuse("the answer has a line that ends in a bare LF");
     line.remove_suffix(2);
     return true;
   }
-  // @{ Reads one head, or the fields of one, or of a trailer, to their empty line.
-  bool read_head(answer_head& head);
-  bool read_fields(answer_head& head);
-  // @}
+  // Reads the fields of a head, or of a trailer, to their empty line.
+  bool read_fields(incoming& head) {
+    for (std::string_view line; read_line(line, head.head_bytes_left);) {
+      head.head_bytes_left -= line.size() + 2;
+      if (line.empty()) return true;
+      if (head.headers.size() == 1000) return refuse("the answer has more than 1,000 headers");
+      const auto name = line.substr(0, line.find(':'));
+      const auto value = trimmed(line.substr((std::min)(name.size() + 1, line.size())));
+      const auto is_sound = [](char c) { return !is_control(c) || c == '\t'; };
+      if (name.size() == line.size() || !is_token(name) || !each_is(value, is_sound)) {
+        return refuse("the answer has a malformed header");
+      }
+      head.headers.push_back({std::string(name), std::string(value)});
+    }
+    return false;
+  }
+  bool read_head(incoming& head) {
+    std::string_view line;
+    if (!read_line(line, head.head_bytes_left)) return false;
+    head.head_bytes_left -= line.size() + 2;
+    // HTTP/1.x, a space, three digits, and a reason after another space
+    const bool is_sound = line.size() >= 12 && line.starts_with("HTTP/1.") && is_digit(line[7]) && line[8] == ' ' &&
+                          each_is(line.substr(9, 3), is_digit) && (line.size() == 12 || line[12] == ' ') &&
+                          !is_one_of('\0', line);
+    if (!is_sound) return refuse("the answer's status line is not one of HTTP/1.1");
+    head.is_http_1_0 = line[7] == '0';
+    head.status = static_cast<int>(parse_number(line.substr(9, 3)).value_or(0));
+    head.headers.clear();
+    return read_fields(head);
+  }
 
   // How OpenSSL reaches a connection. Never freed: a call may come when main() is over.
-  static const BIO_METHOD* bio_method();
+  static const BIO_METHOD* bio_method() {
+    static BIO_METHOD* const method = [] {
+      auto* made = allocated(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "nango"));
+      BIO_meth_set_create(made, [](BIO* bio) { return BIO_set_init(bio, 1), 1; });
+      BIO_meth_set_read(made, [](BIO* bio, char* to, int size) {
+        const auto& on = *static_cast<connection*>(BIO_get_data(bio));
+        return transferred(bio, receive_some(on.socket(), to, static_cast<std::size_t>(size)), BIO_FLAGS_READ);
+      });
+      BIO_meth_set_write(made, [](BIO* bio, const char* data, int size) {
+        auto& on = *static_cast<connection*>(BIO_get_data(bio));
+        return transferred(bio, on.send(data, static_cast<std::size_t>(size)), BIO_FLAGS_WRITE);
+      });
+      BIO_meth_set_ctrl(made, [](BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1L : 0L; });
+      return made;
+    }();
+    return method;
+  }
 
  private:
-  static constexpr std::size_t buffer_size = std::size_t{16} << 10;
+  static constexpr std::size_t buffer_size = std::size_t{80} << 10;  // the longest line, and a TLS record
+
+  // Connects, asks the proxy for a tunnel, shakes hands.
+  bool open() {
+    const auto deadline =
+        std::exchange(deadline_, (std::min)(deadline_, after(steady_clock::now(), to.connect_timeout)));
+    const bool is_connected = to.proxy.port == 0 ? connect(to.base.host, to.base.port) : tunnel();
+    deadline_ = deadline;
+    has_sent_ = false;  // what went to the proxy is none of the request
+    if (ended_ == errc::timed_out && steady_clock::now() < deadline) {
+      ended_ = {};
+      return end(errc::connection_failed, "no connection to " + place_ + " within client_options::connect_timeout (" +
+                                              std::to_string(to.connect_timeout.count()) + " ms)");
+    }
+    return is_connected && (!to.base.tls || shake_hands());
+  }
+  socket_t socket() const noexcept { return sockets_.front().fd; }
+  void drop(std::size_t i) noexcept {
+    close_socket(sockets_[i].fd);
+    sockets_.erase(sockets_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  std::string_view unread() const noexcept { return {buffer_.get() + begin_, end_ - begin_}; }
+  bool has_unread() const noexcept { return has_input() || (tls_ != nullptr && SSL_has_pending(tls_) == 1); }
 
   // True once the request is over.
   bool is_over(time_point now) {
@@ -3438,282 +3461,189 @@ class connection {
     return ended_ != errc{};
   }
   bool lose(const char* how) { return end(errc::connection_failed, "the connection to " + place_ + how + phase); }
+  // Ends what is not open yet. This says more than what reading and writing found.
+  bool fail_to_open(errc code, const std::string& problem) {
+    if (ended_ != errc::timed_out && ended_ != errc::canceled) ended_ = {};
+    return end(code, problem);
+  }
   // The one place that waits: until a socket is ready (true), `until` has come, or the request is over.
-  bool poll_until(std::span<pollfd> sockets, time_point until) noexcept {
+  bool poll_until(time_point until) {
     for (;;) {
       const auto now = steady_clock::now();
       if (is_over(now) || now >= until) return false;
       const auto wake = (std::min)({until, deadline_, next_look(now, cancel_), after(now, an_hour)});
       const auto patience = static_cast<int>(round_up(wake - now).count());
-      const auto ready = poll_sockets(sockets, patience);
+      const auto ready = poll_sockets(sockets_, patience);
       if (ready > 0) return true;
       if (ready < 0 && last_error() != interrupted) return lose(" broke while ");
     }
   }
-  bool wait(short events) noexcept {
-    for (pollfd entry{socket_.get(), events, 0};;) {
-      if (poll_until({&entry, 1}, after(steady_clock::now(), milliseconds(5'000)))) return true;
+  bool wait(short events) {
+    sockets_.front().events = events;
+    while (!poll_until(after(steady_clock::now(), milliseconds(5'000)))) {
       if (ended_ != errc{}) return false;
-      if (is_peer_gone(socket_.get(), steady_clock::now() - last_write_)) return lose(" is dead, found while ");
+      if (is_peer_gone(socket(), steady_clock::now() - last_write_)) return lose(" is dead, found while ");
     }
+    return true;
   }
 
   std::ptrdiff_t send(const char* data, std::size_t size) noexcept {
-    const auto done = send_some(socket_.get(), data, size);
-    if (done > 0) {
-      sent_ += static_cast<std::uint64_t>(done);
-      last_write_ = steady_clock::now();
-    }
+    const auto done = send_some(socket(), data, size);
+    if (done > 0) last_write_ = steady_clock::now();
     return done;
   }
-  // What became of an operation: the bytes; 0: it waits for `wanted_`; -1: it ended.
-  std::ptrdiff_t outcome_of(std::ptrdiff_t done, short wanted) noexcept {
-    wanted_ = wanted;
-    if (done > 0) return done;
-    if (done < 0 && must_wait()) return 0;
-    is_closed_ = done == 0;
-    lose(" broke while ");
-    return -1;
-  }
-  std::ptrdiff_t outcome_of_tls(int succeeded, std::size_t done) noexcept {
-    if (succeeded == 1) return static_cast<std::ptrdiff_t>(done);
-    const int code = SSL_get_error(tls_.get(), succeeded);
-    wanted_ = code == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN;
-    if (code == SSL_ERROR_WANT_READ || code == SSL_ERROR_WANT_WRITE) return 0;
-    is_closed_ = code == SSL_ERROR_ZERO_RETURN;
-    lose(" broke while ");
-    return -1;
-  }
-  std::ptrdiff_t receive_now(char* to, std::size_t size) noexcept {
-    if (!tls_) return outcome_of(receive_some(socket_.get(), to, size), POLLIN);
-    std::size_t done = 0;
-    const int succeeded = SSL_read_ex(tls_.get(), to, size, &done);
-    return outcome_of_tls(succeeded, done);
-  }
-  std::ptrdiff_t receive(char* to, std::size_t size, bool may_wait) noexcept {
-    while (!is_over(steady_clock::now())) {
-      const auto got = receive_now(to, size);
-      if (got != 0 || !may_wait) return got;
-      if (!wait(wanted_)) break;
-    }
-    return -1;
-  }
-  bool has_unread() const noexcept { return has_input() || (tls_ && SSL_has_pending(tls_.get()) == 1); }
-
-  result<void> connect(const std::string& host, int port) {
-    place_ = authority_of(host, port);
-    addrinfo wanted{};
-    wanted.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted, &found);
-    if (code == EAI_MEMORY) allocated(found);
-    if (code != 0) return unsent(errc::connection_failed, purpose_ + place_ + ": " + describe_lookup_failure(code));
-    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, &::freeaddrinfo);
-    const int failure = race(interleave(found));
-    if (socket_.is_open()) return {};
-    return unsent(errc::connection_failed, purpose_ + place_ + ": " + describe_connect_failure(failure));
-  }
-  // The first address that answers wins. Each has a head start of 250 ms before the next (RFC 8305), so that one that
-  // never answers takes no time from the others. Returns why the last one failed.
-  int race(const std::vector<const addrinfo*>& addresses) {
-    std::vector<socket_handle> sockets;
-    std::vector<pollfd> entries;  // of the sockets, in their order
-    int failure = silent;
-    for (auto next = addresses.begin(); next != addresses.end() || !sockets.empty();) {
-      if (next != addresses.end()) {
-        const auto& address = **next++;
-        auto socket = make_socket(address.ai_family);
-        const bool is_connected = socket.is_open() && ::connect(socket.get(), address.ai_addr,
-                                                                static_cast<socklen_t>(address.ai_addrlen)) == 0;
-        if (const int code = last_error(); !is_connected && code != connecting) {
-          failure = code;
-          continue;
-        }
-        entries.push_back({socket.get(), POLLOUT, 0});
-        sockets.push_back(std::move(socket));
-      }
-      const auto until = next != addresses.end() ? after(steady_clock::now(), milliseconds(250)) : never;
-      if (!poll_until(entries, until) && ended_ != errc{}) break;
-      for (std::size_t i = entries.size(); i-- > 0;) {
-        if (entries[i].revents == 0) continue;
-        socklen_t size = sizeof(failure);
-        ::getsockopt(entries[i].fd, SOL_SOCKET, SO_ERROR, reinterpret_cast<char*>(&failure), &size);
-        if (failure == 0) {
-          socket_ = std::move(sockets[i]);
-          return 0;
-        }
-        sockets.erase(sockets.begin() + static_cast<std::ptrdiff_t>(i));
-        entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(i));
-      }
-    }
-    return failure;
-  }
-  result<void> tunnel(const endpoint& base, const proxy_address& proxy) {
-    purpose_ = "no tunnel through the proxy ";
-    if (auto connected = connect(proxy.host, proxy.port); !connected) return connected;
-    const auto target = authority_of(base.host, base.port);
-    std::string asked = "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n";
-    if (!proxy.user.empty()) {
-      asked += "Proxy-Authorization: " + httplib::make_basic_authentication_header(proxy.user, proxy.password).second;
-      asked += "\r\n";
-    }
-    asked += "\r\n";
-    for (std::string_view rest = asked; !rest.empty();) {
-      const auto done = write_now(rest);
-      if (done < 0 || (done == 0 && !wait(POLLOUT))) break;
-      rest.remove_prefix(static_cast<std::size_t>(done));
-    }
-    answer_head head;
-    while (head.status < 200 && read_head(head)) {
-    }
-    const bool is_told = ended_ == errc{} && head.status < 600;
-    if (!is_told || !is_success(head.status)) {
-      return unsent(errc::connection_failed,
-                    purpose_ + place_ + (is_told ? " (HTTP " + std::to_string(head.status) + ")" : ""));
-    }
-    place_ = target;
-    return {};
-  }
-
-  result<void> shake_hands(const std::string& host, SSL_CTX* context) {
-    tls_.reset(allocated(SSL_new(context)));
-    auto* bio = allocated(BIO_new(bio_method()));
-    BIO_set_data(bio, this);
-    SSL_set_bio(tls_.get(), bio, bio);
-    if (const char* name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(tls_.get()), 0); name != nullptr) {  // no address
-      SSL_ctrl(tls_.get(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(name));
-    }
-    std::ptrdiff_t done = 0;
-    while (done == 0 && !is_over(steady_clock::now())) {
-      done = outcome_of_tls(SSL_connect(tls_.get()), 1);
-      if (done == 0) wait(wanted_);
-    }
-    if (const long verdict = SSL_get_verify_result(tls_.get()); verdict != X509_V_OK) {
-      const char* why = X509_verify_cert_error_string(verdict);
-      return unsent(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
-    }
-    const bool is_refused = ended_ == errc::connection_failed && !is_closed_ && !is_cut_;
-    if (ended_ != errc{} && !is_refused) return unsent(ended_, problem_);
-    // A set-up of OpenSSL may permit a peer without a certificate, which is no untrusted one then.
-    const bool is_anonymous = !is_refused && SSL_get0_peer_certificate(tls_.get()) == nullptr;
-    if (!is_refused && !is_anonymous) return {};
-    const char* reason = is_anonymous ? "the peer shows no certificate" : ERR_reason_error_string(ERR_peek_error());
-    return unsent(errc::tls_failed, "the TLS handshake with " + host +
-                                        " was refused: " + (reason != nullptr ? reason : "unknown reason"));
-  }
-  static int transfer(BIO* bio, std::ptrdiff_t done, int retry_flag) noexcept {
+  // What the socket did, in OpenSSL's terms.
+  static int transferred(BIO* bio, std::ptrdiff_t done, int retry_flag) noexcept {
     BIO_clear_retry_flags(bio);
-    if (done < 0 && must_wait()) {
-      BIO_set_flags(bio, retry_flag | BIO_FLAGS_SHOULD_RETRY);
-    } else if (done <= 0) {
-      static_cast<connection*>(BIO_get_data(bio))->is_cut_ = true;
-    }
+    if (done < 0 && must_wait()) BIO_set_flags(bio, retry_flag | BIO_FLAGS_SHOULD_RETRY);
     return static_cast<int>(done);
   }
+  short wanted() const noexcept { return last_ == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN; }
+  // What became of an operation: the bytes; 0: it waits for what is wanted(); -1: it ended.
+  std::ptrdiff_t outcome_of(std::ptrdiff_t done, int waiting) {
+    if (done > 0) return done;
+    const int plain = done == 0 ? SSL_ERROR_ZERO_RETURN : must_wait() ? waiting : SSL_ERROR_SYSCALL;
+    last_ = tls_ != nullptr ? SSL_get_error(tls_, static_cast<int>(done)) : plain;
+    if (last_ == SSL_ERROR_WANT_READ || last_ == SSL_ERROR_WANT_WRITE) return 0;
+    lose(" broke while ");
+    return -1;
+  }
+  std::ptrdiff_t receive(char* to, std::size_t space, bool may_wait) {
+    const auto size = static_cast<int>((std::min)(space, std::size_t{1} << 30));
+    while (!is_over(steady_clock::now())) {
+      const auto done = tls_ != nullptr ? SSL_read(tls_, to, size) : receive_some(socket(), to, space);
+      const auto got = outcome_of(done, SSL_ERROR_WANT_READ);
+      if (got != 0 || !may_wait) return got;
+      if (!wait(wanted())) break;
+    }
+    return -1;
+  }
 
-  socket_handle socket_{};
-  std::unique_ptr<SSL, decltype(&SSL_free)> tls_{nullptr, &SSL_free};
+  bool connect(const std::string& host, int port) {
+    place_ = authority_of(host, port);
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+    if (code == EAI_MEMORY) allocated(found);
+    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
+    const auto problem = code != 0 ? describe_lookup_failure(code) : race(interleave(found));
+    return problem.empty() || fail_to_open(errc::connection_failed, purpose_ + place_ + ": " + problem);
+  }
+  // The first address that answers wins. Each has a head start of 250 ms before the next (RFC 8305), so that one that
+  // never answers takes no time from the others. Empty, or why the last one failed.
+  std::string race(const std::vector<const addrinfo*>& addresses) {
+    sockets_.reserve(addresses.size());
+    int code = silent;
+    for (auto next = addresses.begin(); next != addresses.end() || !sockets_.empty();) {
+      if (next != addresses.end()) {
+        const auto& address = **next++;
+        const auto made = make_socket(address.ai_family);
+        const auto size = static_cast<socklen_t>(address.ai_addrlen);
+        const bool is_done = made != INVALID_SOCKET && ::connect(made, address.ai_addr, size) == 0;
+        if (const int failure = last_error(); !is_done && failure != connecting) {
+          code = failure;
+          if (made != INVALID_SOCKET) close_socket(made);
+          continue;
+        }
+        sockets_.push_back({made, POLLOUT, 0});
+      }
+      const auto until = next != addresses.end() ? after(steady_clock::now(), milliseconds(250)) : never;
+      if (!poll_until(until) && ended_ != errc{}) break;
+      for (auto i = sockets_.size(); i-- > 0;) {
+        if (sockets_[i].revents == 0) continue;
+        socklen_t size = sizeof(code);
+        ::getsockopt(sockets_[i].fd, SOL_SOCKET, SO_ERROR, reinterpret_cast<char*>(&code), &size);
+        if (code == 0) {
+          std::swap(sockets_[i], sockets_.front());
+          while (sockets_.size() > 1) drop(1);
+          return {};
+        }
+        drop(i);
+      }
+    }
+    return describe_connect_failure(code);
+  }
+  bool tunnel() {
+    const auto& proxy = to.proxy;
+    purpose_ = "no tunnel through the proxy ";
+    if (!connect(proxy.host, proxy.port)) return false;
+    const auto target = authority_of(to.base.host, to.base.port);
+    std::string user;
+    if (!proxy.user.empty()) {
+      user = "Proxy-Authorization: " + httplib::make_basic_authentication_header(proxy.user, proxy.password).second +
+             "\r\n";
+    }
+    write_now("CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n" + user + "\r\n");  // whole: it is the first
+    incoming head;
+    while (head.status < 200 && read_head(head)) {
+    }
+    const bool is_told = ended_ == errc{} && head.status < 600, is_granted = is_told && is_success(head.status);
+    if (is_granted && !has_input()) {
+      place_ = target;
+      return true;
+    }
+    std::string why = is_told ? " (HTTP " + std::to_string(head.status) + ")" : "";
+    if (is_granted) why = " (more than a head came, which would be read as the API's answer)";
+    return fail_to_open(errc::connection_failed, purpose_ + place_ + why);
+  }
+
+  bool shake_hands() {
+    const auto& host = to.base.host;
+    tls_ = allocated(SSL_new(to.tls));
+    auto* bio = allocated(BIO_new(bio_method()));
+    BIO_set_data(bio, this);
+    SSL_set_bio(tls_, bio, bio);
+    if (const char* name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(tls_), 0); name != nullptr) {  // no address
+      SSL_ctrl(tls_, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(name));
+    }
+    while (outcome_of(SSL_connect(tls_), 0) == 0 && wait(wanted())) {
+    }
+    if (const long verdict = SSL_get_verify_result(tls_); verdict != X509_V_OK) {
+      const std::string why = X509_verify_cert_error_string(verdict);
+      return fail_to_open(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
+    }
+    // A set-up of OpenSSL may permit a peer without a certificate, which is no untrusted one then.
+    const bool is_anonymous = ended_ == errc{} && SSL_get0_peer_certificate(tls_) == nullptr;
+    if (last_ != SSL_ERROR_SSL && !is_anonymous) return ended_ == errc{};
+    const char* reason = is_anonymous ? "the peer shows no certificate" : ERR_reason_error_string(ERR_peek_error());
+    return fail_to_open(errc::tls_failed, "the TLS handshake with " + host +
+                                              " was refused: " + (reason != nullptr ? reason : "unknown reason"));
+  }
+
+  std::vector<pollfd> sockets_{};  // one; several while addresses are tried
+  SSL* tls_ = nullptr;
   std::string purpose_ = "cannot connect to ", place_{};  // for messages; the place is host and port
 
   time_point deadline_{}, last_write_{};
   cancel_token cancel_{};
   errc ended_{};
   std::string problem_{};
-  bool is_closed_ = false, is_cut_ = false;  // the stream ended: in good order; below TLS
-  short wanted_ = POLLIN;                    // what the last operation waits for
-  std::uint64_t sent_ = 0;
+  bool has_sent_ = false;      // a byte of the request
+  int last_ = SSL_ERROR_NONE;  // what came of the last operation, as SSL_get_error has it
 
-  std::unique_ptr<char[]> buffer_{};  // what was received and not yet read, from begin_ to end_
+  const std::unique_ptr<char[]> buffer_{
+      new char[buffer_size]};  // what was received and not yet read, from begin_ to end_
   std::size_t begin_ = 0, end_ = 0;
-  std::string line_{};  // one that does not lie in the buffer as a whole
 };
-
-inline const BIO_METHOD* connection::bio_method() {
-  static BIO_METHOD* const method = [] {
-    auto* made = allocated(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "nango"));
-    BIO_meth_set_create(made, [](BIO* bio) { return BIO_set_init(bio, 1), 1; });
-    BIO_meth_set_read(made, [](BIO* bio, char* to, int size) {
-      const auto& on = *static_cast<connection*>(BIO_get_data(bio));
-      return transfer(bio, receive_some(on.socket_.get(), to, static_cast<std::size_t>(size)), BIO_FLAGS_READ);
-    });
-    BIO_meth_set_write(made, [](BIO* bio, const char* data, int size) {
-      auto& on = *static_cast<connection*>(BIO_get_data(bio));
-      return transfer(bio, on.send(data, static_cast<std::size_t>(size)), BIO_FLAGS_WRITE);
-    });
-    BIO_meth_set_ctrl(made, [](BIO* bio, int command, long, void*) {
-      if (command == BIO_CTRL_EOF) return static_cast<connection*>(BIO_get_data(bio))->is_cut_ ? 1L : 0L;
-      return command == BIO_CTRL_FLUSH ? 1L : 0L;
-    });
-    return made;
-  }();
-  return method;
-}
-
-inline bool connection::read_fields(answer_head& head) {
-  for (std::string_view line; read_line(line, head.bytes_left);) {
-    head.bytes_left -= line.size() + 2;
-    if (line.empty()) return true;
-    if (head.fields_left-- == 0) return refuse("the answer has more than 1,000 headers");
-    const auto name = line.substr(0, line.find(':'));
-    const auto value = trimmed(line.substr((std::min)(name.size() + 1, line.size())));
-    const auto is_sound = [](char c) { return !is_control(c) || c == '\t'; };
-    if (name.size() == line.size() || !is_token(name) || !each_is(value, is_sound)) {
-      return refuse("the answer has a malformed header");
-    }
-    head.fields.push_back({std::string(name), std::string(value)});
-  }
-  return false;
-}
-inline bool connection::read_head(answer_head& head) {
-  std::string_view line;
-  if (!read_line(line, head.bytes_left)) return false;
-  head.bytes_left -= line.size() + 2;
-  // HTTP/1.x, a space, three digits, and a reason after another space
-  const bool is_sound = line.size() >= 12 && line.starts_with("HTTP/1.") && is_digit(line[7]) && line[8] == ' ' &&
-                        each_is(line.substr(9, 3), is_digit) && (line.size() == 12 || line[12] == ' ') &&
-                        !is_one_of('\0', line);
-  if (!is_sound) return refuse("the answer's status line is not one of HTTP/1.1");
-  head.is_http_1_0 = line[7] == '0';
-  head.status = static_cast<int>(parse_number(line.substr(9, 3)).value_or(0));
-  head.fields.clear();
-  return read_fields(head);
-}
 
 #ifdef CPPHTTPLIB_ZLIB_SUPPORT
 inline constexpr bool reads_gzip = true;
-// CRC-32 as gzip has it (RFC 1952).
-inline std::uint32_t crc_32(std::string_view text) noexcept {
-  static constexpr auto table = [] {
-    std::array<std::uint32_t, 256> made{};
-    for (std::uint32_t byte = 0; byte < made.size(); ++byte) {
-      made[byte] = byte;
-      for (int bit = 0; bit < 8; ++bit) made[byte] = (made[byte] >> 1) ^ ((made[byte] & 1U) != 0 ? 0xedb88320U : 0U);
-    }
-    return made;
-  }();
-  std::uint32_t crc = ~std::uint32_t{0};
-  for (const char c : text) crc = table[(crc ^ static_cast<unsigned char>(c)) & 0xffU] ^ (crc >> 8);
-  return ~crc;
-}
 // What is wrong with a body in gzip: nothing, malformed_response or response_too_large. httplib's reader takes a
-// truncated stream for a whole one, so the last bytes are compared: CRC-32 and length of what came out. The same member
-// a second time goes unseen.
+// truncated stream for a whole one, so the last bytes are compared with the length of what came out (RFC 1952). The
+// same member a second time goes unseen.
 inline errc gunzip(std::string_view body, std::string& plain, std::size_t most) {
-  const auto number_at = [&](std::size_t place) {  // the lowest byte first
-    std::uint32_t number = 0;
-    for (auto i = place + 4; i-- > place;) number = (number << 8) | static_cast<unsigned char>(body[i]);
-    return number;
-  };
   bool fits = true;
   httplib::detail::gzip_decompressor reader;
   const auto keep = [&](const char* data, std::size_t size) {
     fits = size <= most - plain.size();
     return fits && (plain.append(data, size), true);
   };
-  const bool is_read = reader.is_valid() && reader.decompress(body.data(), body.size(), keep);
+  bool is_whole = reader.is_valid() && reader.decompress(body.data(), body.size(), keep) && body.size() >= 18;
   if (!fits) return errc::response_too_large;
-  const bool is_whole = is_read && body.size() >= 18 && number_at(body.size() - 8) == crc_32(plain) &&
-                        number_at(body.size() - 4) == static_cast<std::uint32_t>(plain.size());
+  for (std::size_t i = 0; is_whole && i < 4; ++i) {  // the lowest byte first
+    is_whole = static_cast<unsigned char>(body[body.size() - 4 + i]) == ((plain.size() >> (8 * i)) & 0xff);
+  }
   return is_whole ? errc{} : errc::malformed_response;
 }
 #else
@@ -3726,19 +3656,19 @@ inline errc gunzip(std::string_view, std::string&, std::size_t) { return errc::m
 // reads a short head, then the body without its framing.
 class exchange final : public codec_stream {
  public:
-  exchange(connection& on, const endpoint& base, const http_request& request)
-      : on_(on), base_(base), request_(request), sent_before_(on.sent()) {
+  exchange(connection& on, const http_request& request) : on_(on), request_(request) {
     on.phase = "sending the request";
+    on.idle_limit = std::chrono::seconds(50);  // the hosted server closes after 61 s
   }
 
   result<http_response> run() {
-    on_.http.exchange_over(*this, [this](std::string_view data) { return keep(data); });
-    if (!is_complete_ || on_.ended() != errc{} || !decode()) return failure();
-    on_.idle_limit = idle_limit_;
-    return http_response{.status = head_.status, .headers = std::move(head_.fields), .body = std::move(body_)};
+    on_.http.exchange_over(*this);
+    if (!is_complete_) on_.refuse("httplib gave the answer up");  // where nothing else ended it
+    if (on_.ended() != errc{} || !decode()) return failure();
+    return http_response(std::move(answer_));
   }
   // The answer ended where the next one begins.
-  bool ended_cleanly() const noexcept { return is_complete_ && is_reusable_ && on_.ended() == errc{}; }
+  bool ended_cleanly() const noexcept { return is_complete_ && !closes_ && on_.ended() == errc{}; }
 
  private:
   static constexpr std::string_view head_for_httplib = "HTTP/1.1 200\r\n\r\n";
@@ -3747,35 +3677,33 @@ class exchange final : public codec_stream {
 
   ssize_t write(const char*, std::size_t size) override {
     if (std::exchange(is_written_, true)) return -1;  // a release that begins a second request sends nothing
-    const auto rest = request_.body.substr((std::min)(request_.body.size(), with_head));
-    return send(request_head().append(request_.body.substr(0, with_head))) && send(rest) ? static_cast<ssize_t>(size)
-                                                                                         : -1;
+    const auto start = request_.body.substr(0, with_head);
+    const bool is_sent = send(request_head(start)) && send(request_.body.substr(start.size()));
+    return is_sent ? static_cast<ssize_t>(size) : -1;
   }
-  std::string request_head() const {
+  std::string request_head(std::string_view start_of_body) const {
     std::string head;
-    head.reserve(request_.url.size() + 512 + (std::min)(request_.body.size(), with_head));
+    head.reserve(request_.url.size() + 512 + start_of_body.size());
     const auto line = [&](std::string_view name, std::string_view value) {
       head.append(name).append(": ").append(value).append("\r\n");
     };
+    const auto& base = on_.to.base;
     const auto& method = request_.method;
-    head.append(method).append(" ").append(request_.url.substr(base_.origin.size())).append(" HTTP/1.1\r\n");
-    line("Host", base_.authority);
+    head.append(method).append(" ").append(request_.url.substr(base.origin.size())).append(" HTTP/1.1\r\n");
+    line("Host", base.authority);
     if (!is_encoding_asked_) line("Accept-Encoding", reads_gzip && method != "HEAD" ? "gzip" : "identity");
     for (const auto& [name, value] : request_.headers) line(name, value);
     const bool has_length = !request_.body.empty() || method == "POST" || method == "PUT" || method == "PATCH";
     if (has_length) line("Content-Length", std::to_string(request_.body.size()));
-    return head.append("\r\n");
+    return head.append("\r\n").append(start_of_body);
   }
   // An answer that comes meanwhile ends the writing; so does a peer that goes away, which may have said why.
   bool send(std::string_view rest) {
     while (!rest.empty() && !is_early_) {
       const auto done = on_.write_now(rest);
-      if (done > 0) {
-        rest.remove_prefix(static_cast<std::size_t>(done));
-        continue;
-      }
-      bool goes_on = done == 0 && (on_.has_input() || (on_.wait_to_write() && on_.fill(false)));
-      if (goes_on && on_.has_input()) goes_on = read_head();
+      if (done > 0) rest.remove_prefix(static_cast<std::size_t>(done));
+      if (done > 0) continue;
+      const bool goes_on = done == 0 && on_.wait_to_write() && on_.fill(false) && (!on_.has_input() || read_head());
       is_early_ = is_final_ || !goes_on;
       if (!goes_on) on_.forgive_end();
     }
@@ -3785,10 +3713,10 @@ class exchange final : public codec_stream {
   // Reads one head, an interim one or the final one.
   bool read_head() {
     on_.phase = "reading the answer";
-    if (!on_.read_head(head_)) return false;
-    if (head_.status == 101) return on_.refuse("the answer switches protocols, which was not asked for");
-    if (head_.status < 100 || head_.status > 599) return on_.refuse("the answer's HTTP status is out of range");
-    is_final_ = head_.status >= 200;
+    if (!on_.read_head(answer_)) return false;
+    if (answer_.status == 101) return on_.refuse("the answer switches protocols, which was not asked for");
+    if (answer_.status < 100 || answer_.status > 599) return on_.refuse("the answer's HTTP status is out of range");
+    is_final_ = answer_.status >= 200;
     return true;
   }
   bool receive_head() {
@@ -3797,7 +3725,7 @@ class exchange final : public codec_stream {
     while (!is_final_) {
       if (!read_head()) return false;
     }
-    for (const auto& [name, value] : head_.fields) {
+    for (const auto& [name, value] : answer_.headers) {
       if (equal_names(name, "Content-Length")) {
         const auto length = each_is(value, is_digit) ? parse_number(value) : std::nullopt;
         is_ambiguous_ |= !length || (length_ && length_ != length);
@@ -3805,19 +3733,15 @@ class exchange final : public codec_stream {
       } else if (equal_names(name, "Transfer-Encoding")) {
         is_ambiguous_ |= is_chunked_ || !equal_names(value, "chunked");
         is_chunked_ = true;
-      } else if (equal_names(name, "Content-Encoding")) {
-        read_encoding(value);
+      } else if (equal_names(name, "Content-Encoding") && !is_encoding_asked_) {
+        if (value.empty() || equal_names(value, "identity")) continue;
+        is_undecodable_ |= !reads_gzip || is_gzip_ || !(equal_names(value, "gzip") || equal_names(value, "x-gzip"));
+        is_gzip_ = true;
       } else if (equal_names(name, "Connection") || equal_names(name, "Keep-Alive")) {
         read_persistence(value);
       }
     }
     return frame_body();
-  }
-  void read_encoding(std::string_view value) {
-    if (is_encoding_asked_ || value.empty() || equal_names(value, "identity")) return;
-    const bool is_known = reads_gzip && !is_gzip_ && (equal_names(value, "gzip") || equal_names(value, "x-gzip"));
-    is_gzip_ = true;
-    is_undecodable_ |= !is_known;
   }
   // `close`, or `timeout=5, max=100`.
   void read_persistence(std::string_view list) {
@@ -3828,30 +3752,30 @@ class exchange final : public codec_stream {
       const auto seconds = equal_names(item.substr(0, 8), "timeout=") ? parse_number(item.substr(8)) : std::nullopt;
       if (!seconds || *seconds > 50) continue;
       const milliseconds granted(1000 * *seconds);
-      idle_limit_ = granted - (std::min)(granted / 2, milliseconds(1000));  // the server counts from an earlier moment
+      on_.idle_limit = granted - (std::min)(granted / 2, milliseconds(1000));  // it counts from an earlier moment
     }
   }
   // Decides where the body ends.
   bool frame_body() {
-    const bool has_body = request_.method != "HEAD" && head_.status != 204 && head_.status != 304;
+    const bool has_body = request_.method != "HEAD" && answer_.status != 204 && answer_.status != 304;
     // A peer may send a body all the same where there is none.
     const bool is_framed = has_body ? is_chunked_ || length_ : !is_chunked_ && length_.value_or(0) == 0;
-    is_reusable_ = is_framed && !closes_ && !is_early_ && !head_.is_http_1_0;
+    closes_ |= !is_framed || is_early_ || answer_.is_http_1_0;
     is_complete_ = !has_body || (length_ && *length_ == 0);
     if (!has_body) return true;
-    if (is_ambiguous_ || (is_chunked_ && (length_ || head_.is_http_1_0))) {
+    if (is_ambiguous_ || (is_chunked_ && (length_ || answer_.is_http_1_0))) {
       return on_.refuse("the answer's length is not clear");
     }
-    if (is_undecodable_ && !is_complete_ && is_success(head_.status)) return on_.refuse(bad_encoding);
+    if (is_undecodable_ && !is_complete_ && is_success(answer_.status)) return on_.refuse(bad_encoding);
     if (length_ && *length_ > room()) return refuse_size();
-    if (length_) body_.reserve(static_cast<std::size_t>((std::min)(*length_, std::uint64_t{64} << 20)));  // it may lie
+    if (length_)
+      answer_.body.reserve(static_cast<std::size_t>((std::min)(*length_, std::uint64_t{64} << 20)));  // it may lie
     left_ = is_chunked_ ? 0 : length_.value_or((std::numeric_limits<std::uint64_t>::max)());
     return true;
   }
 
   ssize_t read(char* to, std::size_t size) override {
-    if (on_.ended() != errc{} || (!is_judged_ && !receive_head())) return -1;
-    is_judged_ = true;
+    if (on_.ended() != errc{} || (shown_ == 0 && !receive_head())) return -1;
     if (shown_ < head_for_httplib.size()) {
       size = head_for_httplib.copy(to, size, shown_);
       shown_ += size;
@@ -3883,71 +3807,67 @@ class exchange final : public codec_stream {
       return on_.refuse("the answer has a malformed chunk");
     }
     if (left_ > room()) return refuse_size();
-    answer_head trailer;
+    incoming trailer;
     is_complete_ = left_ == 0 && on_.read_fields(trailer);
     return is_complete_ || left_ > 0;
   }
   bool refuse_size() {
-    return on_.end(errc::response_too_large, too_large(head_.status, request_.max_response_bytes).message);
+    return on_.end(errc::response_too_large, too_large(answer_.status, request_.max_response_bytes).message);
   }
   // How much of a body still fits. What does not compress is a little longer in gzip.
   std::size_t room() const noexcept {
     const auto most = request_.max_response_bytes, more = is_gzip_ ? most / 16 + 1024 : 0;
-    return (most < most + more ? most + more : most) - body_.size();
+    return (most < most + more ? most + more : most) - answer_.body.size();
   }
-  bool keep(std::string_view data) {
+  bool keep(std::string_view data) override {
     if (data.size() > room()) return refuse_size();
-    body_.append(data);
+    answer_.body.append(data);
     return true;
   }
   // An error's body that cannot be decoded is kept as it came.
   bool decode() {
-    if (!is_gzip_ || body_.empty()) return true;
+    if (!is_gzip_ || answer_.body.empty()) return true;
     std::string plain;
-    const auto problem = is_undecodable_ ? errc::malformed_response : gunzip(body_, plain, request_.max_response_bytes);
+    const auto problem =
+        is_undecodable_ ? errc::malformed_response : gunzip(answer_.body, plain, request_.max_response_bytes);
     if (problem == errc::response_too_large) return refuse_size();
-    if (problem != errc{}) return !is_success(head_.status) || on_.refuse(bad_encoding);
-    body_ = std::move(plain);
-    std::erase_if(head_.fields, [](const header& field) {  // they are not of what is handed on
+    if (problem != errc{}) return !is_success(answer_.status) || on_.refuse(bad_encoding);
+    answer_.body = std::move(plain);
+    std::erase_if(answer_.headers, [](const header& field) {  // they are not of what is handed on
       return equal_names(field.name, "Content-Encoding") || equal_names(field.name, "Content-Length");
     });
     return true;
   }
 
   error failure() {
-    error e{.code = on_.ended(), .message = on_.problem(), .may_have_executed = on_.sent() != sent_before_};
+    auto e = on_.failure();
     if (!is_final_) return e;
-    e.http_status = head_.status;
-    e.headers = std::move(head_.fields);
-    e.body = first_bytes(body_);
+    e.http_status = answer_.status;
+    keep_answer(e, answer_);
     return e;
   }
 
   connection& on_;
-  const endpoint& base_;
   const http_request& request_;
-  const std::uint64_t sent_before_;
   const bool is_encoding_asked_ = find_header(request_.headers, "Accept-Encoding") != nullptr;  // by the caller
   bool is_written_ = false;
 
-  answer_head head_{};
+  incoming answer_{};
   bool is_early_ = false;  // the head came before the request was out, or the writing failed
-  bool is_final_ = false, is_judged_ = false;
+  bool is_final_ = false;
   std::optional<std::uint64_t> length_{};
-  bool is_chunked_ = false, is_ambiguous_ = false, is_gzip_ = false, is_undecodable_ = false, closes_ = false;
-  bool is_reusable_ = false;
-  nanoseconds idle_limit_ = std::chrono::seconds(50);  // the hosted server closes after 61 s
+  bool is_chunked_ = false, is_ambiguous_ = false, is_gzip_ = false, is_undecodable_ = false;
+  bool closes_ = false;  // the connection is not used again
 
   std::size_t shown_ = 0;   // of head_for_httplib
   std::uint64_t left_ = 0;  // of the body or the chunk
   bool is_complete_ = false;
-  std::string body_{};
 };
 
-// Whether an idle connection is too old to be used again. One that is always busy ends after a while as well, so that
-// a host's new address is found.
-inline bool is_stale(time_point born, time_point idle_since, nanoseconds idle_limit, time_point now) noexcept {
-  return now >= after(idle_since, idle_limit) || now >= after(born, 10 * a_minute);
+// Until when an idle connection may be used again. One that is always busy ends after a while as well, so that a host's
+// new address is found.
+inline time_point usable_until(time_point born, time_point idle_since, nanoseconds idle_limit) noexcept {
+  return (std::min)(after(idle_since, idle_limit), after(born, 10 * a_minute));
 }
 
 // The idle connections of one process, the one used last at the back.
@@ -3966,18 +3886,16 @@ struct idle_connections {
 // What the copies of a backend share.
 class httplib_pool {
  public:
-  using taken = std::unique_ptr<connection>;
-  const endpoint base;
+  route to;
 
-  httplib_pool(endpoint base_, proxy_address proxy, milliseconds connect_timeout)
-      : base(std::move(base_)), proxy_(std::move(proxy)), connect_timeout_(connect_timeout) {
+  explicit httplib_pool(route to_) : to(std::move(to_)) {
     connection::bio_method();  // before any thread needs it
   }
+  ~httplib_pool() { SSL_CTX_free(to.tls); }
 
   // Once for all connections: the system's authorities take about 20 ms.
   result<void> secure(const std::string& ca_file) {
-    auto* context = allocated(SSL_CTX_new(TLS_client_method()));
-    tls_.reset(context);
+    auto* context = to.tls = allocated(SSL_CTX_new(TLS_client_method()));
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);  // it would change the peer under a request
@@ -3986,60 +3904,55 @@ class httplib_pool {
     auto* parameters = SSL_CTX_get0_param(context);
     X509_VERIFY_PARAM_set_hostflags(parameters,
                                     X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    const bool is_pinned = X509_VERIFY_PARAM_set1_ip_asc(parameters, base.host.c_str()) == 1 ||
-                           X509_VERIFY_PARAM_set1_host(parameters, base.host.c_str(), 0) == 1;
-    if (!is_pinned) return unsent(errc::tls_failed, "OpenSSL does not take the host " + base.host);
-    if (ca_file.empty() ? trust_system(context) : SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1) {
+    const char* host = to.base.host.c_str();
+    const bool is_pinned =
+        X509_VERIFY_PARAM_set1_ip_asc(parameters, host) == 1 || X509_VERIFY_PARAM_set1_host(parameters, host, 0) == 1;
+    if (!is_pinned) return unsent(errc::tls_failed, "OpenSSL does not take the host " + to.base.host);
+    const bool is_given = !ca_file.empty();
+    if (is_given ? SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1 : trust_system(context)) {
       return {};
     }
     ERR_clear_error();
     return refuse("client_options::ca_file cannot be read or holds no certificate in PEM form: " + one_line(ca_file));
   }
 
-  // The connection that was used last and is sound, or a new one.
-  result<taken> take(const http_request& request) {
-    const auto now = steady_clock::now();
-    const auto is_old = [&](const taken& each) {
-      return is_stale(each->born, each->idle_since, each->idle_limit, now);
-    };
-    auto& idle = idle_.get();
-    for (;;) {
-      taken found, dropped;  // closed before another is made, and without the lock
-      {
-        const std::unique_lock lock(idle.mutex);
-        if (idle.all.empty()) break;
-        const auto place = is_old(idle.all.front()) ? idle.all.begin() : idle.all.end() - 1;
-        (is_old(*place) ? dropped : found) = std::move(*place);
-        idle.all.erase(place);
-      }
-      if (found && found->is_quiet()) {
-        found->begin(request);
-        return found;
-      }
-    }
-    auto made = std::make_unique<connection>();
-    made->begin(request);
-    const auto opened = made->open(base, proxy_, connect_timeout_, base.tls ? tls_.get() : nullptr);
-    if (!opened) return opened.error();
-    return made;
-  }
-  void give_back(taken used) {
-    used->idle_since = steady_clock::now();
+  result<http_response> send(const http_request& request) {
+    auto on = reuse();
+    if (!on) on = std::make_unique<connection>(to);
+    if (!on->begin(request)) return on->failure();
+    exchange exchange(*on, request);
+    auto outcome = exchange.run();
+    if (!exchange.ended_cleanly()) return outcome;
+    on->usable_until = usable_until(on->born, steady_clock::now(), on->idle_limit);
     auto& idle = idle_.get();
     const std::unique_lock lock(idle.mutex);
-    idle.all.push_back(std::move(used));
+    idle.all.push_back(std::move(on));
+    return outcome;
   }
   void close_idle() {
-    std::vector<taken> closed;  // when the lock is released
+    std::vector<std::unique_ptr<connection>> closed;  // when the lock is released
     auto& idle = idle_.get();
     const std::unique_lock lock(idle.mutex);
     closed.swap(idle.all);
   }
 
  private:
-  const proxy_address proxy_;
-  const milliseconds connect_timeout_;
-  std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> tls_{nullptr, &SSL_CTX_free};
+  // The idle connection that was used last and is sound, or none. What is too old is closed, without the lock.
+  std::unique_ptr<connection> reuse() {
+    const auto now = steady_clock::now();
+    for (auto& idle = idle_.get();;) {
+      std::unique_ptr<connection> found;
+      {
+        const std::unique_lock lock(idle.mutex);
+        if (idle.all.empty()) return found;
+        const auto place = now >= idle.all.front()->usable_until ? idle.all.begin() : idle.all.end() - 1;
+        found = std::move(*place);
+        idle.all.erase(place);
+      }
+      if (now < found->usable_until && found->is_quiet()) return found;
+    }
+  }
+
   per_process<idle_connections> idle_{std::make_unique<idle_connections>()};
 };
 #endif
@@ -4624,33 +4537,20 @@ inline std::optional<std::chrono::milliseconds> next_delay(const error& e, std::
 inline result<httplib_backend> httplib_backend::create(const client_options& options) {
   auto checked = detail::check(options);
   if (!checked) return std::move(checked).error();
-  auto pool = std::make_shared<detail::httplib_pool>(std::move(checked->base), std::move(checked->proxy),
-                                                     options.connect_timeout);
+  auto pool = std::make_shared<detail::httplib_pool>(
+      detail::route{std::move(checked->base), std::move(checked->proxy), options.connect_timeout});
   if (auto secured = pool->secure(options.ca_file); !secured) return std::move(secured).error();
   return httplib_backend(std::move(pool));
 }
 
 inline result<http_response> httplib_backend::send(const http_request& request) {
-  const auto& base = pool_->base;
-  if (!request.url.starts_with(base.origin) || !request.url.substr(base.origin.size()).starts_with('/')) {
+  const auto& origin = pool_->to.base.origin;
+  if (!request.url.starts_with(origin) || !request.url.substr(origin.size()).starts_with('/')) {
     return detail::refuse("the default backend sends to the host of client_options::base_url only");
   }
-  if (request.cancel.canceled()) return detail::unsent(errc::canceled, "canceled before it was sent");
-  if (steady_clock::now() >= request.deadline) {
-    return detail::unsent(errc::timed_out, "the deadline passed before it was sent");
-  }
-  const auto attempt = [&]() -> result<http_response> {
-    auto taken = pool_->take(request);
-    if (!taken) return std::move(taken).error();
-    auto on = *std::move(taken);
-    detail::exchange exchange(*on, base, request);
-    auto outcome = exchange.run();
-    if (exchange.ended_cleanly()) pool_->give_back(std::move(on));
-    return outcome;
-  };
   result<http_response> outcome = http_response();
   ERR_clear_error();  // SSL_get_error would take what other code left there for its own
-  const auto problem = detail::caught([&] { outcome = attempt(); });
+  const auto problem = detail::caught([&] { outcome = pool_->send(request); });
   ERR_clear_error();
   if (problem.empty()) return outcome;
   return error{.code = errc::connection_failed, .message = "httplib failed: " + problem};

@@ -262,6 +262,24 @@ TEST_CASE("a proxy that gives no tunnel is connection_failed with nothing sent, 
   }
 }
 
+TEST_CASE("what a proxy sends behind its grant never becomes the API's answer") {
+  const std::string grant = "HTTP/1.1 200 OK\r\n\r\n";
+  for (const std::string& more : {nango_test::sound_answer("\"forged\""), std::string("x"), std::string("\r\n")}) {
+    for (const auto& act : {make_tunnel(grant + more), make_tunnel_slowly(grant + more)}) {
+      CAPTURE(more);
+      const fault_server origin(fault_server_options{});
+      const connect_proxy proxy(origin.port(), {act});
+      const nango::client api(options_for(origin, proxy));
+      const auto e = unsent(in_time([&] { return api.post("x", {}); }));
+      CHECK_MESSAGE((e.code == errc::connection_failed || e.code == errc::tls_failed),
+                    e);  // seen with the grant, or later
+      CHECK(origin.requests().empty());
+      const auto answer = in_time([&] { return api.get("x"); });
+      CHECK_MESSAGE(answer, answer.error());
+    }
+  }
+}
+
 TEST_CASE("a proxy that cannot be reached is connection_failed with nothing sent") {
   const fault_server origin(fault_server_options{});
   const connect_proxy proxy(origin.port(), {}, nango_test::entrance::refuses);

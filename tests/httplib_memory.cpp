@@ -134,3 +134,33 @@ TEST_CASE("whichever allocation of a call fails, it is std::bad_alloc or an answ
     CHECK(turn < 2000);
   }
 }
+
+TEST_CASE("whichever allocation of a call fails that cannot succeed, it is std::bad_alloc or that call's error") {
+  using nango_test::ending;
+  for (const auto how : {ending::stall, ending::reset, ending::flood}) {
+    for (const bool tls : {true, false}) {
+      CAPTURE(static_cast<int>(how));
+      CAPTURE(tls);
+      const fault_server server({.tls = tls, .afterwards = [how](std::string_view) {
+                                   return nango_test::act{.rest = std::string(10'000, 'x'), .then = how};
+                                 }});
+      nango::httplib_backend backend(options_for(server));
+      const auto url = server.base_url() + "x";
+      std::size_t turn = 0;
+      for (bool threw = true; threw && turn < 2000;) {
+        ++turn;
+        CAPTURE(turn);
+        const auto got = attempt(std::numeric_limits<std::size_t>::max(), turn, [&] {
+          return backend.send({.method = "GET",
+                               .url = url,
+                               .deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(100),
+                               .max_response_bytes = 1000});
+        });
+        threw = got.threw;
+        CHECK(got.name != "answer");
+      }
+      CHECK(turn > 2);
+      CHECK(turn < 2000);
+    }
+  }
+}

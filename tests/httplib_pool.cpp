@@ -194,22 +194,18 @@ TEST_CASE("a connection with a Keep-Alive of 0 is not used again, and one that m
 }
 
 TEST_CASE("none is used for longer than 10 minutes, nor idle for longer than its limit") {
-  using nango::detail::is_stale;
+  using nango::detail::usable_until;
   using std::chrono::minutes;
   using std::chrono::seconds;
-  constexpr auto nanosecond = std::chrono::nanoseconds(1);
   constexpr seconds limit(50);
   const auto born = steady_clock::now();
-  CHECK_FALSE(is_stale(born, born, limit, born));
-  CHECK_FALSE(is_stale(born, born, limit, born + limit - nanosecond));
-  CHECK(is_stale(born, born, limit, born + limit));
+  CHECK(usable_until(born, born, limit) == born + limit);
+  CHECK(usable_until(born, born, seconds(0)) == born);
   for (const auto used : {minutes(1), minutes(5), minutes(9)}) {  // kept busy
-    CHECK_FALSE(is_stale(born, born + used, limit, born + used + seconds(1)));
+    CHECK(usable_until(born, born + used, limit) == born + used + limit);
   }
-  CHECK_FALSE(is_stale(born, born + minutes(10) - seconds(1), limit, born + minutes(10) - nanosecond));
-  CHECK(is_stale(born, born + minutes(10) - seconds(1), limit, born + minutes(10)));
-  CHECK(is_stale(born, born + minutes(11), limit, born + minutes(11)));
-  CHECK(is_stale(born, born, seconds(0), born));
+  CHECK(usable_until(born, born + minutes(10) - seconds(1), limit) == born + minutes(10));
+  CHECK(usable_until(born, born + minutes(11), limit) == born + minutes(10));
 }
 
 // --- close_idle ---
