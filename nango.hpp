@@ -3249,6 +3249,8 @@ template <class Client, class... StartTime> class codec_client : public Client {
       this->set_payload_max_length((std::numeric_limits<std::size_t>::max)());  // 0.31 stops at 100 MB
     }
   }
+  codec_client(const codec_client&) = delete;
+  codec_client& operator=(const codec_client&) = delete;
   // Writes a request to the stream, reads an answer from it, and hands it the body.
   void exchange_over(codec_stream& stream) {
     stream_ = &stream;
@@ -3285,7 +3287,7 @@ struct incoming : http_response {
 // made, since OpenSSL points to it. Nothing is sent when it closes, so that a child of fork() may close it too.
 class connection {
  public:
-  explicit connection(const route& to_) : to(to_) {}
+  explicit connection(const route& r) : leads_to(r) {}
   ~connection() {
     SSL_free(tls_);
     for (const auto& each : sockets_) close_socket(each.fd);
@@ -3294,7 +3296,7 @@ class connection {
   connection& operator=(const connection&) = delete;
 
   codec http{};
-  const route& to;
+  const route& leads_to;
   const char* phase = "";  // of the request at hand, for messages
   time_point usable_until{};
   nanoseconds idle_limit{};
@@ -3435,16 +3437,16 @@ class connection {
   // Connects, asks the proxy for a tunnel, shakes hands.
   bool open() {
     const auto deadline =
-        std::exchange(deadline_, (std::min)(deadline_, after(steady_clock::now(), to.connect_timeout)));
-    const bool is_connected = to.proxy.port == 0 ? connect(to.base.host, to.base.port) : tunnel();
+        std::exchange(deadline_, (std::min)(deadline_, after(steady_clock::now(), leads_to.connect_timeout)));
+    const bool is_connected = leads_to.proxy.port == 0 ? connect(leads_to.base.host, leads_to.base.port) : tunnel();
     deadline_ = deadline;
     has_sent_ = false;  // what went to the proxy is none of the request
     if (ended_ == errc::timed_out && steady_clock::now() < deadline) {
       ended_ = {};
       return end(errc::connection_failed, "no connection to " + place_ + " within client_options::connect_timeout (" +
-                                              std::to_string(to.connect_timeout.count()) + " ms)");
+                                              std::to_string(leads_to.connect_timeout.count()) + " ms)");
     }
-    return is_connected && (!to.base.tls || shake_hands());
+    return is_connected && (!leads_to.base.tls || shake_hands());
   }
   socket_t socket() const noexcept { return sockets_.front().fd; }
   void drop(std::size_t i) noexcept {
@@ -3565,10 +3567,10 @@ class connection {
     return describe_connect_failure(code);
   }
   bool tunnel() {
-    const auto& proxy = to.proxy;
+    const auto& proxy = leads_to.proxy;
     purpose_ = "no tunnel through the proxy ";
     if (!connect(proxy.host, proxy.port)) return false;
-    const auto target = authority_of(to.base.host, to.base.port);
+    const auto target = authority_of(leads_to.base.host, leads_to.base.port);
     std::string user;
     if (!proxy.user.empty()) {
       user = "Proxy-Authorization: " + httplib::make_basic_authentication_header(proxy.user, proxy.password).second +
@@ -3589,8 +3591,8 @@ class connection {
   }
 
   bool shake_hands() {
-    const auto& host = to.base.host;
-    tls_ = allocated(SSL_new(to.tls));
+    const auto& host = leads_to.base.host;
+    tls_ = allocated(SSL_new(leads_to.tls));
     auto* bio = allocated(BIO_new(bio_method()));
     BIO_set_data(bio, this);
     SSL_set_bio(tls_, bio, bio);
@@ -3687,7 +3689,7 @@ class exchange final : public codec_stream {
     const auto line = [&](std::string_view name, std::string_view value) {
       head.append(name).append(": ").append(value).append("\r\n");
     };
-    const auto& base = on_.to.base;
+    const auto& base = on_.leads_to.base;
     const auto& method = request_.method;
     head.append(method).append(" ").append(request_.url.substr(base.origin.size())).append(" HTTP/1.1\r\n");
     line("Host", base.authority);
@@ -3886,16 +3888,16 @@ struct idle_connections {
 // What the copies of a backend share.
 class httplib_pool {
  public:
-  route to;
+  route leads_to;
 
-  explicit httplib_pool(route to_) : to(std::move(to_)) {
+  explicit httplib_pool(route r) : leads_to(std::move(r)) {
     connection::bio_method();  // before any thread needs it
   }
-  ~httplib_pool() { SSL_CTX_free(to.tls); }
+  ~httplib_pool() { SSL_CTX_free(leads_to.tls); }
 
   // Once for all connections: the system's authorities take about 20 ms.
   result<void> secure(const std::string& ca_file) {
-    auto* context = to.tls = allocated(SSL_CTX_new(TLS_client_method()));
+    auto* context = leads_to.tls = allocated(SSL_CTX_new(TLS_client_method()));
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);  // it would change the peer under a request
@@ -3904,10 +3906,10 @@ class httplib_pool {
     auto* parameters = SSL_CTX_get0_param(context);
     X509_VERIFY_PARAM_set_hostflags(parameters,
                                     X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    const char* host = to.base.host.c_str();
+    const char* host = leads_to.base.host.c_str();
     const bool is_pinned =
         X509_VERIFY_PARAM_set1_ip_asc(parameters, host) == 1 || X509_VERIFY_PARAM_set1_host(parameters, host, 0) == 1;
-    if (!is_pinned) return unsent(errc::tls_failed, "OpenSSL does not take the host " + to.base.host);
+    if (!is_pinned) return unsent(errc::tls_failed, "OpenSSL does not take the host " + leads_to.base.host);
     const bool is_given = !ca_file.empty();
     if (is_given ? SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1 : trust_system(context)) {
       return {};
@@ -3918,7 +3920,7 @@ class httplib_pool {
 
   result<http_response> send(const http_request& request) {
     auto on = reuse();
-    if (!on) on = std::make_unique<connection>(to);
+    if (!on) on = std::make_unique<connection>(leads_to);
     if (!on->begin(request)) return on->failure();
     exchange exchange(*on, request);
     auto outcome = exchange.run();
@@ -4544,7 +4546,7 @@ inline result<httplib_backend> httplib_backend::create(const client_options& opt
 }
 
 inline result<http_response> httplib_backend::send(const http_request& request) {
-  const auto& origin = pool_->to.base.origin;
+  const auto& origin = pool_->leads_to.base.origin;
   if (!request.url.starts_with(origin) || !request.url.substr(origin.size()).starts_with('/')) {
     return detail::refuse("the default backend sends to the host of client_options::base_url only");
   }

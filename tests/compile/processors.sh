@@ -2,6 +2,9 @@
 # Compiles unit programs for 32-bit ARM and for s390x, which is big-endian, and runs them by qemu-user, two at a time.
 # Passes over what is not installed (g++-12-arm-linux-gnueabihf, g++-12-s390x-linux-gnu, qemu-user), and says so.
 # processors.sh [PROGRAM...]: without any, those whose code depends on bytes and sizes most
+#
+# With ARM_OPENSSL, a folder into which Debian's libssl-dev:armhf was unpacked (dpkg-deb -x), and NANGO_UPSTREAM_HTTPLIB
+# it compiles the default backend for ARM too, where no warning may come, and runs its loopback tests.
 set -u
 cd "$(dirname "$0")/../.."
 folder=$(mktemp -d)
@@ -29,4 +32,15 @@ for each in arm-linux-gnueabihf:arm s390x-linux-gnu:s390x; do
   else
     echo "skipped: ${each%:*}-g++-12 or qemu-${each#*:} is missing" >&2
   fi
-done | xargs -r -L 1 -P 2 sh "$folder/play"
+done | xargs -r -L 1 -P 2 sh "$folder/play" || exit
+
+if [ -z "${ARM_OPENSSL:-}" ] || [ -z "${NANGO_UPSTREAM_HTTPLIB:-}" ]; then
+  echo "skipped: the default backend on ARM (ARM_OPENSSL or NANGO_UPSTREAM_HTTPLIB is not set)" >&2
+  exit
+fi
+include=$ARM_OPENSSL/usr/include
+arm-linux-gnueabihf-g++-12 -std=c++20 -O1 -pthread -Wno-psabi -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror \
+  -DCPPHTTPLIB_OPENSSL_SUPPORT -I. -isystem tests/support -isystem "${NANGO_UPSTREAM_HTTPLIB##*:}" \
+  -isystem "$include/arm-linux-gnueabihf" -isystem "$include" -idirafter /usr/include tests/httplib_backend.cpp \
+  tests/main.cpp -L"$ARM_OPENSSL/usr/lib/arm-linux-gnueabihf" -l:libssl.a -l:libcrypto.a -latomic -ldl -o "$folder/backend" &&
+  qemu-arm -L /usr/arm-linux-gnueabihf "$folder/backend"
