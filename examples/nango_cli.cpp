@@ -1,9 +1,16 @@
 // A command line client for the CRM resources, and with --hosted for today's service. `nango_cli --help` has examples.
 // It prints a table on a terminal and JSON elsewhere. Control characters in a server's texts never reach the terminal.
 
-#include <signal.h>
+#ifdef _WIN32
+#define NOMINMAX
+#include <winsock2.h>
+
+#include <io.h>
+#else
 #include <sys/ioctl.h>
 #include <unistd.h>
+#endif
+#include <signal.h>
 
 #include <algorithm>
 #include <array>
@@ -40,6 +47,36 @@ namespace crm = nango::crm;
 namespace hosted = nango::hosted;
 using nango::json;
 using std::chrono::milliseconds;
+
+// --- What systems differ in: the terminal, and Ctrl-C ---
+
+using signal_handler = void(int);
+#ifdef _WIN32
+bool is_terminal(std::FILE* file) { return ::_isatty(::_fileno(file)) != 0; }
+std::size_t terminal_width() {  // 0: standard output is none
+  CONSOLE_SCREEN_BUFFER_INFO seen{};
+  const bool is_one = ::GetConsoleScreenBufferInfo(::GetStdHandle(STD_OUTPUT_HANDLE), &seen) != 0;
+  return is_one ? static_cast<std::size_t>(seen.srWindow.Right - seen.srWindow.Left + 1) : 0;
+}
+int columns_of_wide(wchar_t) { return 1; }  // there is no table of them
+void on_interrupt(signal_handler* handler) {
+  ::SetConsoleOutputCP(CP_UTF8);
+  ::signal(SIGINT, handler);
+}
+#else
+bool is_terminal(std::FILE* file) { return ::isatty(::fileno(file)) == 1; }
+std::size_t terminal_width() {
+  winsize size{};
+  return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+int columns_of_wide(wchar_t character) { return ::wcwidth(character); }
+void on_interrupt(signal_handler* handler) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESETHAND;  // a second Ctrl-C kills
+  ::sigaction(SIGINT, &action, nullptr);
+}
+#endif
 
 // --- Exit codes -----------------------------------------------------------------------------------------------------
 
@@ -112,7 +149,7 @@ std::string harmless(std::string_view text, bool keep_lines) {
 
 // Columns of a terminal: combining characters take none, most East Asian ones two.
 std::size_t columns_of(std::uint32_t character) {
-  const int columns = ::wcwidth(static_cast<wchar_t>(character));
+  const int columns = columns_of_wide(static_cast<wchar_t>(character));
   return columns < 0 ? 1 : static_cast<std::size_t>(columns);
 }
 std::size_t columns_of(std::string_view text) {
@@ -225,9 +262,7 @@ void print_table(std::ostream& out, rows all) {
   for (auto& row : all) {
     for (auto& cell : row) cell = harmless(cell, false);
   }
-  winsize size{};
-  const bool on_terminal = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
-  const auto widths = widths_of(all, on_terminal ? size.ws_col : 0);
+  const auto widths = widths_of(all, terminal_width());
   for (const auto& row : all) {
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i) line += (i == 0 ? "" : "  ") + fitted(row[i], widths[i]);
@@ -265,7 +300,7 @@ void print(std::ostream& out, format as, const std::vector<Record>& records, con
 class progress {
  public:
   progress() {
-    if (::isatty(STDERR_FILENO) == 1) thread_ = std::thread([this] { run(); });
+    if (is_terminal(stderr)) thread_ = std::thread([this] { run(); });
   }
   ~progress() {
     {
@@ -550,7 +585,7 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
   }
   format as() const {
     if (given_.as_csv) return format::csv;
-    return given_.as_table || (!given_.as_json && ::isatty(STDOUT_FILENO) == 1) ? format::table : format::json_text;
+    return given_.as_table || (!given_.as_json && is_terminal(stdout)) ? format::table : format::json_text;
   }
 
   arguments given_{};
@@ -563,9 +598,6 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
 int main(int argc, char** argv) {
   // Only for wcwidth; the format of numbers does not change.
   if (std::setlocale(LC_CTYPE, "C.UTF-8") == nullptr) std::setlocale(LC_CTYPE, "");
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_RESETHAND;  // a second Ctrl-C kills
-  ::sigaction(SIGINT, &action, nullptr);
+  on_interrupt(on_signal);
   return program().run(argc, argv);
 }

@@ -21,8 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "environment.hpp"
 #include "nango.hpp"
-#include "process.hpp"
 #include "scripted_backend.hpp"
 
 namespace {

@@ -1,4 +1,4 @@
-// What this process holds, as Linux or Windows tells it, and its environment.
+// What this process holds, as Linux or Windows tells it.
 #ifndef NANGO_TESTS_PROCESS_HPP
 #define NANGO_TESTS_PROCESS_HPP
 
@@ -8,13 +8,11 @@
 #include <tlhelp32.h>
 #else
 #include <fcntl.h>
-#include <stdlib.h>
 #endif
 
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
-#include <string>
 #include <thread>
 
 namespace nango_test {
@@ -50,9 +48,6 @@ inline std::size_t threads() {
   ::CloseHandle(all);
   return count;
 }
-/// An empty value unsets it.
-inline void set_variable(const char* name, const char* value) { ::_putenv_s(name, value); }
-inline void unset_variable(const char* name) { ::_putenv_s(name, ""); }
 #else
 /// Of the first 1024.
 inline std::size_t open_descriptors() {
@@ -61,8 +56,6 @@ inline std::size_t open_descriptors() {
   return count;
 }
 inline std::size_t threads() { return detail::entries("/proc/self/task"); }
-inline void set_variable(const char* name, const char* value) { ::setenv(name, value, 1); }
-inline void unset_variable(const char* name) { ::unsetenv(name); }
 #endif
 
 /// Waits until `holds`; false: it did not within 20 s, which no busy machine needs.

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # OpenSSL's libraries for Windows, which Debian does not have: cross-compiled from the tarball of its source package, with
 # what nango.hpp and its tests do not need left out. Made once for a machine, in the user's cache; prints the folder
-# (include/, libssl.a, libcrypto.a), and its log to stderr.
+# (include/, libssl.a, libcrypto.a, openssl.pc), and its log to stderr.
 #
-#   tests/windows/openssl.sh            200 s on two cores, or what is there already
+#   tests/windows/openssl.sh            220 s on two cores, or what is there already
 #
 # It needs a deb-src line in apt's sources and the compiler x86_64-w64-mingw32-gcc-posix. Exit 77: it cannot be had.
 set -euo pipefail
@@ -32,5 +32,7 @@ cd "$folder"
 make -s -j"$(nproc)" build_libs > make.log 2>&1 || { tail -50 make.log >&2; exit 1; }
 mkdir -p "$cache/$folder.part"
 cp -r include libssl.a libcrypto.a "$cache/$folder.part"
+printf '%s\n' "Name: OpenSSL" "Description: OpenSSL for Windows" "Version: ${folder#openssl-}" \
+  "Cflags: -I$cache/$folder/include" "Libs: -L$cache/$folder -lssl -lcrypto" > "$cache/$folder.part/openssl.pc"
 mv "$cache/$folder.part" "$cache/$folder"
 echo "$cache/$folder"
