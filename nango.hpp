@@ -3703,8 +3703,10 @@ class exchange final : public codec_stream {
   bool send(std::string_view rest) {
     while (!rest.empty() && !is_early_) {
       const auto done = on_.write_now(rest);
-      if (done > 0) rest.remove_prefix(static_cast<std::size_t>(done));
-      if (done > 0) continue;
+      if (done > 0) {
+        rest.remove_prefix(static_cast<std::size_t>(done));
+        continue;
+      }
       const bool goes_on = done == 0 && on_.wait_to_write() && on_.fill(false) && (!on_.has_input() || read_head());
       is_early_ = is_final_ || !goes_on;
       if (!goes_on) on_.forgive_end();
