@@ -2667,28 +2667,29 @@ template <class Backend, class Limiter> class client_core {
   milliseconds timeout_of(const call_options& options) const { return options.timeout.value_or(options_.timeout); }
 
   result<response> request(const call& asked) {
-    auto found = ask(asked, &client_core::read_meaning);
-    if (!found) return std::move(found).error();
-    return std::move(found->meaning);
+    arrival found;
+    if (auto failure = ask(asked, &client_core::read_meaning, found)) return *std::move(failure);
+    return std::move(found.meaning);
   }
   result<http_response> send(const call& asked) {
-    auto found = ask(asked, &client_core::read_as_it_came);
-    if (!found) return std::move(found).error();
-    return std::move(found->answer);
+    arrival found;
+    if (auto failure = ask(asked, &client_core::read_as_it_came, found)) return *std::move(failure);
+    return std::move(found.answer);
   }
   template <class Value> result<Value> get(const call& asked) {
     constexpr bool is_decoded = !std::is_void_v<Value> && !std::same_as<Value, json>;
-    auto found = ask(asked, is_decoded ? &client_core::read_and_keep : &client_core::read_meaning);
-    if (!found) return std::move(found).error();
+    arrival found;
+    const auto read = is_decoded ? &client_core::read_and_keep : &client_core::read_meaning;
+    if (auto failure = ask(asked, read, found)) return *std::move(failure);
     if constexpr (is_decoded) {
       std::optional<Value> value;
-      auto problem = decoder<Value>::read(found->meaning.result, value, "result");
+      auto problem = decoder<Value>::read(found.meaning.result, value, "result");
       if (problem.empty()) return *std::move(value);
-      return misfit(asked, *found, std::move(problem));
+      return misfit(asked, found, std::move(problem));
     } else if constexpr (std::is_void_v<Value>) {
       return {};
     } else {
-      return std::move(found->meaning.result);
+      return std::move(found.meaning.result);
     }
   }
   template <class Value, class Body> result<Value> get_json(call asked, const Body& body) {
@@ -2703,25 +2704,26 @@ template <class Backend, class Limiter> class client_core {
   // GETs a list and hands its elements on. `finish(json&)` then says what is wrong around the list.
   template <class Value, class Fn, class Finish>
   result<std::size_t> for_each(const call& asked, Fn& fn, const Finish& finish) {
-    const auto list = ask(asked, &client_core::read_list);
-    if (!list) return list.error();
+    arrival list;
+    if (auto failure = ask(asked, &client_core::read_list, list)) return *std::move(failure);
     const auto name = list_name(asked.options);
     std::string problem;
-    const auto take = [&](list_reader& reader) { return take_element<Value>(asked, *list, name, fn, reader, problem); };
+    const auto take = [&](list_reader& reader) { return take_element<Value>(asked, list, name, fn, reader, problem); };
     list_reader reader(name, take);
-    const bool whole = reader.read(list->answer.body);
+    const bool whole = reader.read(list.answer.body);
     if (problem.empty() && reader.stopped) return reader.index;
     if (problem.empty()) {
-      if (auto fault = fault_around(*list, name, reader, whole)) return leave(asked, *std::move(fault));
+      if (auto fault = fault_around(list, name, reader, whole)) return leave(asked, *std::move(fault));
       problem = problem_of_list(name, reader.around);
       if (problem.empty()) problem = finish(reader.around);
     }
     if (problem.empty()) return reader.index;
-    return misfit(asked, *list, std::move(problem));
+    return misfit(asked, list, std::move(problem));
   }
 
  private:
-  using reading = result<arrival> (client_core::*)(const call&, http_response, bool is_upstream) const;
+  // Puts what an answer means into an arrival, or says why it is an error.
+  using reading = std::optional<error> (client_core::*)(const call&, http_response, bool is_upstream, arrival&) const;
 
   // False: enough, or the element is no Value, with the problem.
   template <class Value, class Fn>
@@ -2755,15 +2757,15 @@ template <class Backend, class Limiter> class client_core {
     return leave(asked, found.wrong({.code = errc::decode_error, .message = std::move(problem)}));
   }
 
-  result<arrival> ask(const call& asked, reading read) {
+  std::optional<error> ask(const call& asked, reading read, arrival& found) {
     if (read != &client_core::read_as_it_came && asked.method == "HEAD") {
       return leave(asked, refuse("a HEAD answer has no body to read; use send(\"HEAD\", ...)"));
     }
     const auto ready = prepare(asked, base_);
     if (!ready) return leave(asked, ready.error());
-    auto outcome = run(asked, *ready, read);
-    if (!outcome) outcome.error() = leave(asked, std::move(outcome.error()));
-    return outcome;
+    auto failure = run(asked, *ready, read, found);
+    if (failure) failure = leave(asked, *std::move(failure));
+    return failure;
   }
 
   // A permit, where the call is limited, and how long it took to get one.
@@ -2771,32 +2773,32 @@ template <class Backend, class Limiter> class client_core {
     std::optional<permit> granted{};
     nanoseconds waited{};
   };
-  // One attempt: what the observer is told of it, how it ended, and whether it met a 429 of the API's own.
+  // One attempt: what the observer is told of it, how it failed, and whether it met a 429 of the API's own.
   struct attempted {
     attempt seen;
-    result<arrival> outcome;
+    std::optional<error> failure;
     bool limited;
   };
 
   // The loop of a call. `so_far` sums up the attempts before the one at hand.
-  result<arrival> run(const call& asked, const prepared& ready, reading read) {
+  std::optional<error> run(const call& asked, const prepared& ready, reading read, arrival& found) {
     auto next = clock::now();  // when the next attempt may go
     const auto deadline = after(next, timeout_of(asked.options));
     std::optional<error> so_far;  // none yet: a success then makes and destroys none
     for (int number = 1;; ++number) {
       auto given = take_turn(asked, next, deadline);
       if (!given) return without_turn(name_limit(std::move(given).error(), asked), std::move(so_far));
-      auto [seen, outcome, limited] = attempt_once(asked, ready, *std::move(given), deadline, read);
+      auto [seen, failure, limited] = attempt_once(asked, ready, *std::move(given), deadline, read, found);
       seen.number = number;
-      if (outcome) {
-        outcome->meaning.attempts = number;
-        seen.headers = outcome->headers();
+      if (!failure) {
+        found.meaning.attempts = number;
+        seen.headers = found.headers();
         observe(seen);
-        return std::move(outcome);
+        return {};
       }
-      outcome.error().attempts = number;
-      outcome.error().may_have_executed |= so_far && so_far->may_have_executed;
-      so_far = std::move(outcome).error();
+      failure->attempts = number;
+      failure->may_have_executed |= so_far && so_far->may_have_executed;
+      so_far = std::move(failure);
       const auto now = clock::now();
       seen.outcome = so_far->code;
       seen.headers = so_far->headers;
@@ -2864,7 +2866,8 @@ template <class Backend, class Limiter> class client_core {
   }
 
   // Sends once and reads the answer. The permit ends here, before anybody hears of the outcome.
-  attempted attempt_once(const call& asked, const prepared& ready, turn given, time_point deadline, reading read) {
+  attempted attempt_once(const call& asked, const prepared& ready, turn given, time_point deadline, reading read,
+                         arrival& found) {
     const auto began = clock::now();
     const auto end_of_attempt = options_.attempt_timeout.count() > 0 ? after(began, options_.attempt_timeout) : never;
     const bool of_attempt = end_of_attempt < deadline;
@@ -2881,16 +2884,13 @@ template <class Backend, class Limiter> class client_core {
     if (sent && !upstream) hold_for(asked.who, ready, *sent);
     if (given.granted && server_is_done(sent)) given.granted->answered();
     given.granted.reset();
-    auto outcome = sent ? read_answer(asked, *std::move(sent), upstream, read)
-                        : result<arrival>(name_limit(std::move(sent).error(), asked, of_attempt));
-    bool limited = false;
-    if (!outcome && seen.http_status != 0) {
-      auto& e = outcome.error();
-      if (e.http_status == 0) e.http_status = seen.http_status;
-      limited = seen.http_status == 429 && e.code == errc::rate_limited && !upstream;
-      if (limited && !e.retry_after) e.retry_after = round_up(limited_span());
-    }
-    return {seen, std::move(outcome), limited};
+    auto failure = sent ? read_answer(asked, *std::move(sent), upstream, read, found)
+                        : name_limit(std::move(sent).error(), asked, of_attempt);
+    if (!failure || seen.http_status == 0) return {seen, std::move(failure), false};
+    if (failure->http_status == 0) failure->http_status = seen.http_status;
+    const bool limited = seen.http_status == 429 && failure->code == errc::rate_limited && !upstream;
+    if (limited && !failure->retry_after) failure->retry_after = round_up(limited_span());
+    return {seen, std::move(failure), limited};
   }
 
   bool is_upstream(const prepared& ready, const http_response& answer) const {
@@ -2911,36 +2911,42 @@ template <class Backend, class Limiter> class client_core {
     }
   }
 
-  result<arrival> read_answer(const call& asked, http_response answer, bool upstream, reading read) const {
-    if (answer.body.size() <= options_.max_response_bytes) return (this->*read)(asked, std::move(answer), upstream);
+  std::optional<error> read_answer(const call& asked, http_response answer, bool upstream, reading read,
+                                   arrival& found) const {
+    if (answer.body.size() <= options_.max_response_bytes) {
+      return (this->*read)(asked, std::move(answer), upstream, found);
+    }
     auto e = too_large(answer.status, options_.max_response_bytes);
     keep_answer(e, answer);
     return e;
   }
 
   // The readings. To send() an answer is what it is, but for a 429.
-  result<arrival> read_as_it_came(const call&, http_response answer, bool upstream) const {
-    if (answer.status != 429 || upstream) return arrival{.answer = std::move(answer)};
+  std::optional<error> read_as_it_came(const call&, http_response answer, bool upstream, arrival& found) const {
+    if (answer.status != 429 || upstream) {
+      found.answer = std::move(answer);
+      return {};
+    }
     auto meaning = interpret(answer);  // in its own dialect, unless that takes a 429 for something else
     if (meaning || meaning.error().code != errc::rate_limited) meaning = parse_envelope(std::move(answer));
     return std::move(meaning).error();
   }
-  result<arrival> read_meaning(const call&, http_response answer, bool) const {
+  std::optional<error> read_meaning(const call&, http_response answer, bool, arrival& found) const {
     auto meaning = interpret(std::move(answer));
     if (!meaning) return std::move(meaning).error();
-    return arrival{.meaning = *std::move(meaning)};
+    found.meaning = *std::move(meaning);
+    return {};
   }
-  result<arrival> read_and_keep(const call& asked, http_response answer, bool upstream) const {
-    auto kept = first_bytes(answer.body);
-    auto found = read_meaning(asked, std::move(answer), upstream);
-    if (found) found->kept = std::move(kept);
-    return found;
+  std::optional<error> read_and_keep(const call& asked, http_response answer, bool upstream, arrival& found) const {
+    found.kept = first_bytes(answer.body);
+    return read_meaning(asked, std::move(answer), upstream, found);
   }
   // The elements of a list may be handed on if what stands before the first is sound, or else all around the list.
-  result<arrival> read_list(const call& asked, http_response answer, bool) const {
-    arrival list{.meaning = {.http_status = answer.status, .headers = std::move(answer.headers)},
-                 .answer = {.body = std::move(answer.body)}};
-    list.kept = first_bytes(list.answer.body);
+  std::optional<error> read_list(const call& asked, http_response answer, bool, arrival& list) const {
+    list.meaning.http_status = answer.status;
+    list.meaning.headers = std::move(answer.headers);
+    list.kept = first_bytes(answer.body);
+    list.answer.body = std::move(answer.body);
     mend_surrogates(list.answer.body);
     const auto name = list_name(asked.options);
     const auto take = [&](list_reader& reader) {
@@ -2949,9 +2955,7 @@ template <class Backend, class Limiter> class client_core {
     };
     list_reader reader(name, take);
     const bool whole = is_success(list.meaning.http_status) && reader.read(list.answer.body);
-    if (reader.stopped) return list;
-    if (auto fault = fault_around(list, name, reader, whole)) return *std::move(fault);
-    return list;
+    return reader.stopped ? std::nullopt : fault_around(list, name, reader, whole);
   }
   std::string_view list_name(const call_options& options) const {
     return options.list_member ? std::string_view(*options.list_member) : options_.dialect.list_member;
