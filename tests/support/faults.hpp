@@ -126,7 +126,14 @@ inline void add_bodies_up_to_the_end(std::vector<fault>& all) {
   all.push_back({.name = "broken off in a body without a length",
                  .script = {{.bytes = unframed, .then = ending::break_off}},
                  .tls_only = true});
-  all.push_back({"reset in a body without a length", {{.bytes = unframed, .then = ending::reset}}});
+#ifdef _WIN32
+  constexpr bool forgets_resets = true;  // Wine's recv() then tells of an end in good order, which TLS would not have
+#else
+  constexpr bool forgets_resets = false;
+#endif
+  all.push_back({.name = "reset in a body without a length",
+                 .script = {{.bytes = unframed, .then = ending::reset}},
+                 .tls_only = forgets_resets});
   all.push_back({"stalled in a body without a length", {{.bytes = unframed, .then = ending::stall}}, verdict::late});
   const std::string answer = "HTTP/1.0 200 OK\r\n\r\n{}";
   all.push_back({"HTTP/1.0", {{.bytes = answer, .then = ending::close}}, verdict::answer, "{}"});

@@ -37,9 +37,11 @@ class stored {
     REQUIRE(::CertAddEncodedCertificateToStore(store_, X509_ASN_ENCODING, bytes.data(),
                                                static_cast<DWORD>(bytes.size()), CERT_STORE_ADD_REPLACE_EXISTING,
                                                &entry_) != 0);
+    commit();
   }
   ~stored() {
     ::CertDeleteCertificateFromStore(entry_);  // which frees it
+    commit();
     ::CertCloseStore(store_, 0);
   }
   stored(const stored&) = delete;
@@ -51,9 +53,12 @@ class stored {
     for (auto& each : uses) names.push_back(each.data());
     CERT_ENHKEY_USAGE usage{static_cast<DWORD>(names.size()), names.data()};
     REQUIRE(::CertSetEnhancedKeyUsage(entry_, &usage) != 0);
+    commit();
   }
 
  private:
+  void commit() { ::CertControlStore(store_, 0, CERT_STORE_CTRL_COMMIT, nullptr); }  // so that others see it
+
   HCERTSTORE store_;
   const CERT_CONTEXT* entry_ = nullptr;
 };
