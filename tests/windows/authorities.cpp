@@ -29,14 +29,20 @@ std::vector<unsigned char> der_of(const certificate& from) {
   return copy;
 }
 
-// A certificate that is in a store of the system while this lives.
+// A certificate that is in a store of the system while this lives, good for all uses or for these alone.
 class stored {
  public:
-  stored(const wchar_t* store, const certificate& what) : store_(::CertOpenSystemStoreW(0, store)) {
+  stored(const wchar_t* store, const certificate& what, std::vector<std::string> uses = {})
+      : store_(::CertOpenSystemStoreW(0, store)) {
     const auto bytes = der_of(what);
-    REQUIRE(::CertAddEncodedCertificateToStore(store_, X509_ASN_ENCODING, bytes.data(),
-                                               static_cast<DWORD>(bytes.size()), CERT_STORE_ADD_REPLACE_EXISTING,
-                                               &entry_) != 0);
+    const auto* entry =
+        ::CertCreateCertificateContext(X509_ASN_ENCODING, bytes.data(), static_cast<DWORD>(bytes.size()));
+    std::vector<LPSTR> names;
+    for (auto& each : uses) names.push_back(each.data());
+    const CERT_ENHKEY_USAGE usage{static_cast<DWORD>(names.size()), names.data()};
+    if (!uses.empty()) REQUIRE(::CertSetEnhancedKeyUsage(entry, &usage) != 0);
+    REQUIRE(::CertAddCertificateContextToStore(store_, entry, CERT_STORE_ADD_REPLACE_EXISTING, &entry_) != 0);
+    ::CertFreeCertificateContext(entry);
     commit();
   }
   ~stored() {
@@ -46,15 +52,6 @@ class stored {
   }
   stored(const stored&) = delete;
   stored& operator=(const stored&) = delete;
-
-  // For these uses alone.
-  void restrict_to(std::vector<std::string> uses) {
-    std::vector<LPSTR> names;
-    for (auto& each : uses) names.push_back(each.data());
-    CERT_ENHKEY_USAGE usage{static_cast<DWORD>(names.size()), names.data()};
-    REQUIRE(::CertSetEnhancedKeyUsage(entry_, &usage) != 0);
-    commit();
-  }
 
  private:
   void commit() { ::CertControlStore(store_, 0, CERT_STORE_CTRL_COMMIT, nullptr); }  // so that others see it
@@ -114,10 +111,11 @@ TEST_CASE("what the Disallowed store has is refused, at each place of a chain") 
 
 TEST_CASE("a root that is restricted to other uses is none for a server") {
   const chain f;
-  stored root(L"ROOT", f.root);
-  root.restrict_to({szOID_PKIX_KP_CODE_SIGNING});
-  f.check_refused(X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
-  root.restrict_to({szOID_PKIX_KP_CODE_SIGNING, szOID_PKIX_KP_SERVER_AUTH});
+  {
+    const stored root(L"ROOT", f.root, {szOID_PKIX_KP_CODE_SIGNING});
+    f.check_refused(X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
+  }
+  const stored root(L"ROOT", f.root, {szOID_PKIX_KP_CODE_SIGNING, szOID_PKIX_KP_SERVER_AUTH});
   CHECK(f.call());
 }
 
