@@ -2530,19 +2530,24 @@ inline bool is_finite(const json& value) {
 // The text of a JSON body, for a call that lives no longer. Where there is none, the call is refused.
 struct json_text {
   std::string text{}, problem{};
-  template <class Body> json_text(const Body& body, call& asked) {
-    bool finite = true;
-    problem = caught([&] {
-      const json& value = body;  // no copy of what is JSON already
-      text = value.dump();
-      finite = is_finite(value);
-    });
-    if (!problem.empty()) problem = "the body cannot be sent as JSON: " + problem;
-    if (!finite) problem = "the body has a number that is not finite, which JSON cannot say";
+  call put_into(call asked) const {
     asked.body = text;
     asked.refused = problem;
+    return asked;
   }
 };
+template <class Body> json_text to_text(const Body& body) {
+  json_text made;
+  bool finite = true;
+  made.problem = caught([&] {
+    const json& value = body;  // no copy of what is JSON already
+    made.text = value.dump();
+    finite = is_finite(value);
+  });
+  if (!made.problem.empty()) made.problem = "the body cannot be sent as JSON: " + made.problem;
+  if (!finite) made.problem = "the body has a number that is not finite, which JSON cannot say";
+  return made;
+}
 
 // Whether a JSON number is an integer of that type; what is no number is left to json::get().
 template <class Integer> bool fits(const json& number) {
@@ -2628,7 +2633,7 @@ template <class Backend, class Limiter> class client_core {
   using made = result<std::shared_ptr<client_core>>;
 
  public:
-  client_core(client_options options, checked_options checked, Backend backend, Limiter limiter)
+  client_core(client_options options, checked_options&& checked, Backend backend, Limiter limiter)
       : options_(std::move(options)),
         base_(std::move(checked.base)),
         hidden_(secrets_of(options_, checked.proxy)),
@@ -2692,13 +2697,13 @@ template <class Backend, class Limiter> class client_core {
       return std::move(found.meaning.result);
     }
   }
-  template <class Value, class Body> result<Value> get_json(call asked, const Body& body) {
-    const json_text text(body, asked);
-    return get<Value>(asked);
+  template <class Value, class Body> result<Value> get_json(const call& asked, const Body& body) {
+    const auto text = to_text(body);
+    return get<Value>(text.put_into(asked));
   }
-  template <class Body> result<response> request_json(call asked, const Body& body) {
-    const json_text text(body, asked);
-    return request(asked);
+  template <class Body> result<response> request_json(const call& asked, const Body& body) {
+    const auto text = to_text(body);
+    return request(text.put_into(asked));
   }
 
   // GETs a list and hands its elements on. `finish(json&)` then says what is wrong around the list.
@@ -2884,8 +2889,12 @@ template <class Backend, class Limiter> class client_core {
     if (sent && !upstream) hold_for(asked.who, ready, *sent);
     if (given.granted && server_is_done(sent)) given.granted->answered();
     given.granted.reset();
-    auto failure = sent ? read_answer(asked, *std::move(sent), upstream, read, found)
-                        : name_limit(std::move(sent).error(), asked, of_attempt);
+    std::optional<error> failure;
+    if (sent) {
+      failure = read_answer(asked, *std::move(sent), upstream, read, found);
+    } else {
+      failure = name_limit(std::move(sent).error(), asked, of_attempt);
+    }
     if (!failure || seen.http_status == 0) return {seen, std::move(failure), false};
     if (failure->http_status == 0) failure->http_status = seen.http_status;
     const bool limited = seen.http_status == 429 && failure->code == errc::rate_limited && !upstream;
