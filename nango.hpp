@@ -24,7 +24,7 @@
 #error "nango.hpp needs C++20: compile with -std=c++20 (MSVC: /std:c++20; CMake: cxx_std_20)"
 #else
 
-/// @{ This version, as numbers for `#if` and as a text.
+/// @{ The version of this header: numbers for `#if`, and a string.
 #define NANGO_VERSION_MAJOR 0
 #define NANGO_VERSION_MINOR 2
 #define NANGO_VERSION_PATCH 0
@@ -43,14 +43,14 @@
 #include <cstdint>             // uint64_t
 #include <cstdio>              // sscanf reads HTTP dates, snprintf writes times, fputs last words
 #include <cstdlib>             // getenv, abort
-#include <exception>           // what other code throws
+#include <exception>           // exceptions thrown by other code
 #include <functional>          // client_options::on_attempt, any_backend
 #include <iterator>            // how many headers there are
 #include <limits>              // arithmetic that does not overflow
-#include <memory>              // what handles share
+#include <memory>              // shared state of handles
 #include <mutex>               // the limiter's and the backend's state
 #include <new>                 // out of memory
-#include <optional>            // what may be missing
+#include <optional>            // values that may be missing
 #include <ostream>             // error is printable
 #include <span>                // http_request::headers
 #include <stdexcept>           // exception is a runtime_error
@@ -62,21 +62,21 @@
 #include <utility>             // move, forward
 #include <vector>              // headers, queries
 
-// By quotes, so that a copy beside this header goes before an installed one.
+// Quotes, not angle brackets: a copy beside this header takes precedence over an installed one.
 #include "nlohmann/json.hpp"   // every result is JSON
 
 #ifndef _WIN32
 #include <pthread.h>  // a child of fork() gets a state of its own
-#include <unistd.h>   // close, the process's id
+#include <unistd.h>   // close, getpid
 #endif
 
 #ifdef _MSC_VER
 #pragma warning(push)
-#pragma warning(disable : 4996)  // of getenv and sscanf
+#pragma warning(disable : 4996)  // deprecation of getenv and sscanf
 #endif
 
-// NANGO_DETAIL_HTTPLIB: the default backend can be compiled. Its declarations are there in any case, so that what is
-// missing is one error, and not a hundred more.
+// NANGO_DETAIL_HTTPLIB means that the default backend can be compiled. Its declarations do not depend on this macro, so
+// a missing httplib causes one error and not a hundred more.
 #ifndef NANGO_NO_HTTPLIB
 #if !defined(CPPHTTPLIB_OPENSSL_SUPPORT) || (defined(CPPHTTPLIB_HTTPLIB_H) && !defined(OPENSSL_SSL_H))
 #error \
@@ -84,8 +84,8 @@
 link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
 #else
 #define NANGO_DETAIL_HTTPLIB
-#include "httplib.h"         // the codec; by quotes as above
-#include <openssl/bio.h>     // TLS over our socket
+#include "httplib.h"         // the codec; in quotes for the same reason
+#include <openssl/bio.h>     // TLS over this header's sockets
 #include <openssl/crypto.h>  // webhooks are compared in constant time
 #include <openssl/err.h>     // the thread's error queue is left clean
 #include <openssl/hmac.h>    // webhooks are signed
@@ -98,7 +98,7 @@ link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own
 #include <fcntl.h>        // sockets that do not block
 #include <netdb.h>        // names become addresses
 #include <netinet/in.h>   // IPPROTO_TCP
-#include <netinet/tcp.h>  // is the peer still there?
+#include <netinet/tcp.h>  // TCP_NODELAY, keepalive, TCP_INFO
 #include <poll.h>         // the one way to wait
 #include <sys/socket.h>   // sockets
 #endif
@@ -109,22 +109,22 @@ link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own
 #define NANGO_DETAIL_EXCEPTIONS
 #endif
 
-// clang then warns of references into a result that is gone.
+// With this attribute clang warns about references into a destroyed result.
 #if defined(__clang__)
 #define NANGO_DETAIL_LIFETIMEBOUND [[clang::lifetimebound]]
 #else
 #define NANGO_DETAIL_LIFETIMEBOUND
 #endif
 
-// A class that is caught in another shared object than it was thrown in, although -fvisibility=hidden.
+// Marks a class that may be caught in another shared object than the one that throws it, even with -fvisibility=hidden.
 #if defined(__GNUC__) && !defined(_WIN32)
 #define NANGO_DETAIL_VISIBLE __attribute__((visibility("default")))
 #else
 #define NANGO_DETAIL_VISIBLE
 #endif
 
-// Two versions, one with and one without JSON_DIAGNOSTICS (another class layout), or one with and one without
-// exceptions (other code in the same functions) stay apart in one process.
+// Builds with and without JSON_DIAGNOSTICS (the class layout differs), or with and without exceptions (the same
+// functions contain different code), get different namespaces, so they can coexist in one process.
 #if defined(JSON_DIAGNOSTICS) && JSON_DIAGNOSTICS && defined(NANGO_DETAIL_EXCEPTIONS)
 #define NANGO_DETAIL_VERSION v0_2_diag
 #elif defined(JSON_DIAGNOSTICS) && JSON_DIAGNOSTICS
@@ -135,11 +135,11 @@ link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own
 #define NANGO_DETAIL_VERSION v0_2_noexcept
 #endif
 
-/// Everything of this library. All functions may be called from many threads at once unless they say otherwise;
-/// values such as results and options may be read by many, or changed by one. Functions throw what they name, and
-/// std::bad_alloc. "API basics" is the page of that name in the API's documentation.
+/// All names of this library. All functions may be called from many threads at once unless they say otherwise. Many
+/// threads may read a value, such as a result or options, or one thread may change it. Functions throw the exceptions
+/// that they name, and std::bad_alloc. "API basics" refers to the page of that name in the API's documentation.
 namespace nango {
-/// The version: two of them in one process stay apart.
+/// The version; two versions can coexist in one process.
 inline namespace NANGO_DETAIL_VERSION {
 
 /// The JSON type of every result and body.
@@ -148,93 +148,93 @@ using json = nlohmann::json;
 /// Where requests go unless client_options::base_url says otherwise (API basics).
 inline constexpr const char* default_base_url = "https://api.nango.dev/v1/";
 
-/// One header field. Names are compared whatever their case.
+/// One header field. Names compare case-insensitively.
 struct header {
   std::string name{};   ///< A token.
-  std::string value{};  ///< To be sent: no control characters, and no space at an end.
+  std::string value{};  ///< In requests: no control characters, no space at either end.
 };
-/// Header fields in their order; a name may repeat.
+/// Header fields in order; a name may repeat.
 using headers = std::vector<header>;
 
 // --------------------------------------------------------------------------------------------------------------------
 // Errors: what can go wrong, and `result`, which carries it
 // --------------------------------------------------------------------------------------------------------------------
 
-/// What went wrong. The numbers are fixed: the API's own from 1, those found on this side of the wire from 101.
+/// What went wrong. The numbers are fixed: the API's own error types start at 1, errors found by this client at 101.
 enum class errc : int {
   params_error = 1,          ///< PARAMS_ERROR: the parameters are wrong (API basics: HTTP 400).
-  processing_error = 2,      ///< PROCESSING_ERROR: the API failed at the request (API basics: HTTP 500).
+  processing_error = 2,      ///< PROCESSING_ERROR: the API failed to process the request (API basics: HTTP 500).
   auth_error = 3,            ///< AUTH_ERROR: missing or invalid API key or user token (API basics: HTTP 401).
   api_error = 4,             ///< An `error_type` that this version does not know; see error::type.
-  rate_limited = 5,          ///< HTTP 429, or the limiter when the wait would not fit the deadline.
-  unexpected_status = 6,     ///< Not 20x, and no envelope says why: a gateway's page, a redirect.
+  rate_limited = 5,          ///< HTTP 429, or the limiter's wait would exceed the deadline.
+  unexpected_status = 6,     ///< Not 20x and no envelope: a gateway's page, a redirect.
   invalid_argument = 101,    ///< The call is wrong; nothing was sent.
-  malformed_response = 102,  ///< The body is no envelope, or contradicts its status; or the answer is not sound HTTP.
-  decode_error = 103,        ///< The result is not of the type that was asked for.
+  malformed_response = 102,  ///< Body without an envelope or at odds with the status; unsound HTTP.
+  decode_error = 103,        ///< The result does not have the requested type.
   response_too_large = 104,  ///< The body exceeds client_options::max_response_bytes.
-  connection_failed = 105,   ///< Name, connect, reset, or closed before the whole answer came.
+  connection_failed = 105,   ///< Name lookup, connect, reset, or closed before the answer was complete.
   tls_failed = 106,          ///< No trusted certificate, the wrong host, or the handshake was refused.
-  timed_out = 107,           ///< The deadline of the call or of the attempt passed, wherever it was.
-  canceled = 108,            ///< The call's cancel_token said so.
+  timed_out = 107,           ///< The deadline of the call or the attempt passed, in any phase.
+  canceled = 108,            ///< The call's cancel_token was triggered.
 };
 
 }  // namespace NANGO_DETAIL_VERSION
 }  // namespace nango
 
-/// An errc becomes a std::error_code by itself.
+/// An errc converts to std::error_code implicitly.
 template <> struct std::is_error_code_enum<nango::errc> : std::true_type {};  // before anything asks
 
 namespace nango {
 inline namespace NANGO_DETAIL_VERSION {
 
-/// The API's three types in the API's spelling ("PARAMS_ERROR"), the rest as the enumerator's name ("timed_out"), and
-/// "unknown" for other numbers. The text is static.
+/// The API's spelling for the API's three types ("PARAMS_ERROR"), the enumerator's name for the others ("timed_out"),
+/// and "unknown" for any other number. The text is static.
 std::string_view to_string(errc code) noexcept;
 
-/// For std::error_code; the category's name is "nango". timed_out, invalid_argument and canceled equal the std::errc
-/// conditions timed_out, invalid_argument and operation_canceled, connection_failed equals each of connection_refused,
-/// connection_reset, connection_aborted, not_connected, host_unreachable and network_unreachable.
+/// Makes a std::error_code; the category's name is "nango". timed_out, invalid_argument and canceled equal the
+/// std::errc conditions timed_out, invalid_argument and operation_canceled. connection_failed equals each of
+/// connection_refused, connection_reset, connection_aborted, not_connected, host_unreachable and network_unreachable.
 std::error_code make_error_code(errc code) noexcept;
 
-/// Whether the code is that errc, also where another shared object made it: categories are compared by their name. (Two
-/// std::error_code of two shared objects, and a std::error_condition, are not equal there: the standard library
-/// compares addresses.)
+/// True if the code is that errc, even if another shared object made it: categories are compared by name. (The standard
+/// library compares addresses, so across shared objects two std::error_code, or a std::error_code and a
+/// std::error_condition, are not equal.)
 inline bool operator==(const std::error_code& code, errc e) noexcept {
   return code.value() == static_cast<int>(e) && std::string_view(code.category().name()) == "nango";
 }
 
-/// Prints its to_string().
+/// Prints to_string(code).
 std::ostream& operator<<(std::ostream& out, errc code);
 
-/// All that is known of a failed call. No secret is in any of it; what the server said may be personal data.
+/// Everything known about a failed call. No field contains a secret, but what the server said may be personal data.
 struct error {
   errc code{};            ///< What went wrong; never 0 in an error of this library.
-  int http_status = 0;    ///< The answer's status; 0: there was no HTTP answer.
-  std::string type{};     ///< error_type as the API spelt it, in one line, else empty.
+  int http_status = 0;    ///< The answer's status; 0 without an HTTP answer.
+  std::string type{};     ///< error_type as the API spells it, on one line; empty if it sent none.
   std::string message{};  ///< error_msg, or what happened here: one line, never empty, never a secret.
-  std::optional<std::chrono::milliseconds> retry_after{};  ///< How long to wait, where the API or the limiter says so.
+  std::optional<std::chrono::milliseconds> retry_after{};  ///< The wait that the API or limiter asks for.
   int attempts = 0;                                        ///< Requests handed to the backend for this call.
   bool may_have_executed = true;  ///< False only if the API certainly did not act on the request, in any attempt.
-  std::string body{};             ///< The first 16 KiB of the answer that this error is about; empty: there was none.
-  std::string request{};          ///< "GET crm/contacts": method and path without its query; empty: no call was begun.
-  nango::headers headers{};       ///< Of the same answer as the body: a request id, X-RateLimit-*.
+  std::string body{};             ///< The first 16 KiB of the answer that caused this error; empty without an answer.
+  std::string request{};          ///< "GET crm/contacts": method and path without query; empty if no call began.
+  nango::headers headers{};       ///< Headers of the same answer: a request id, X-RateLimit-*.
 };
 
 /// Prints one line, such as `AUTH_ERROR (HTTP 401): the api key is unknown [GET crm/contacts]`; after several attempts
 /// it ends with `[GET crm/contacts, 3 attempts]`.
 std::ostream& operator<<(std::ostream& out, const error& e);
 
-/// What result::value() and the constructors of basic_client and httplib_backend throw; nothing else here throws it. It
-/// is caught across shared objects; with libc++ a program that loads plugins needs -rdynamic for that.
+/// Thrown by result::value() and by the constructors of basic_client and httplib_backend, and by nothing else here. It
+/// can be caught across shared objects; with libc++, a program that loads plugins needs -rdynamic for that.
 class NANGO_DETAIL_VISIBLE exception : public std::runtime_error {
  public:
-  /// Of an error, whose one line is what().
+  /// Wraps an error; what() is the error's one line.
   explicit exception(nango::error e);
-  /// The error; it lives as long as a copy of the exception.
+  /// The error. It lives as long as any copy of the exception.
   const nango::error& error() const noexcept NANGO_DETAIL_LIFETIMEBOUND { return *error_; }
 
  private:
-  std::shared_ptr<const nango::error> error_;  // shared, so that copying the exception does not throw
+  std::shared_ptr<const nango::error> error_;  // shared: copying an exception must not throw
 };
 
 template <class Value> class result;
@@ -263,9 +263,9 @@ struct insides;
 class httplib_pool;
 }  // namespace detail
 
-/// A value or an error: the part of std::expected<Value, error> that people use, under the same names. Where
-/// std::expected is undefined (`*r` without a value), the program is aborted. On rvalues `*`, value() and error() give
-/// values, so that `for (auto& c : *api.get("x"))` does not dangle.
+/// A value or an error: the commonly used part of std::expected<Value, error>, under the same names. Where
+/// std::expected is undefined (`*r` without a value), the program aborts. On rvalues `*`, value() and error() return by
+/// value, so `for (auto& c : *api.get("x"))` does not dangle.
 template <class Value> class [[nodiscard]] result {
   static_assert(!std::same_as<Value, nango::error> && !std::same_as<Value, errc>,
                 "a result of an error cannot be told apart");
@@ -275,7 +275,7 @@ template <class Value> class [[nodiscard]] result {
   using value_type = Value;         ///< What a success holds.
   using error_type = nango::error;  ///< What a failure holds.
 
-  /// A success. Explicit where Other does not convert to Value by itself.
+  /// A success. Explicit unless Other converts to Value implicitly.
   template <class Other = Value>
     requires(!std::same_as<std::remove_cvref_t<Other>, result> &&
              !std::same_as<std::remove_cvref_t<Other>, nango::error> &&
@@ -286,14 +286,14 @@ template <class Value> class [[nodiscard]] result {
   }
   /// A failure.
   result(nango::error e) : error_(std::move(e)) {}
-  result(errc) = delete;  ///< It would become a JSON number; return an error that says what happened.
-  /// @{ A result is no range: check it, then loop over its value.
+  result(errc) = delete;  ///< Would become a JSON number; return an error with a message.
+  /// @{ Deleted: a result is not a range. Check it, then loop over its value.
   Value* begin() const = delete;  // check the result `r`, then write for (auto& x : *r)
   Value* end() const = delete;
   /// @}
 
-  /// @{ Copies and moves as the value does; one that was moved from keeps a value that was moved from. If a value
-  /// throws as it is moved, the target of the assignment has none, and the error that it had.
+  /// @{ Copies and moves like Value; a moved-from result holds a moved-from value. If moving a value throws, the target
+  /// of the assignment has no value and keeps its previous error.
   result(const result& other)
     requires std::is_copy_constructible_v<Value>
   {
@@ -323,16 +323,16 @@ template <class Value> class [[nodiscard]] result {
   /// @}
   ~result() { drop(); }
 
-  /// @{ Whether there is a value.
+  /// @{ True if there is a value.
   bool has_value() const noexcept { return has_value_; }
   explicit operator bool() const noexcept { return has_value_; }
   /// @}
 
-  /// @{ The value. Where there is none, the program ends by std::abort with the error in one line on stderr.
+  /// @{ The value. Without one, the program calls std::abort after printing the error as one line to stderr.
   ///
-  /// What `->` leads to lives as long as the result. `for (auto& [k, v] : api.get("x")->items())` and
-  /// `auto& first = api.get("x")->front();` use a result that is gone, and compilers are silent about it. Name the
-  /// result: `auto x = api.get("x"); for (auto& [k, v] : x->items())`.
+  /// The target of `->` lives as long as the result. `for (auto& [k, v] : api.get("x")->items())` and
+  /// `auto& first = api.get("x")->front();` use a destroyed result, and compilers do not warn. Name the result:
+  /// `auto x = api.get("x"); for (auto& [k, v] : x->items())`.
   Value& operator*() & NANGO_DETAIL_LIFETIMEBOUND { return has_value_ ? value_ : (detail::no_value(error_), value_); }
   const Value& operator*() const& NANGO_DETAIL_LIFETIMEBOUND {
     return has_value_ ? value_ : (detail::no_value(error_), value_);
@@ -342,7 +342,7 @@ template <class Value> class [[nodiscard]] result {
   const Value* operator->() const NANGO_DETAIL_LIFETIMEBOUND { return std::addressof(**this); }
   /// @}
 
-  /// @{ The value; throws nango::exception where there is none (with exceptions off it aborts as `*` does).
+  /// @{ The value; throws nango::exception if there is none (with exceptions off it aborts like `*`).
   Value& value() & NANGO_DETAIL_LIFETIMEBOUND { return has_value_ ? value_ : (detail::raise(error_), value_); }
   const Value& value() const& NANGO_DETAIL_LIFETIMEBOUND {
     return has_value_ ? value_ : (detail::raise(error_), value_);
@@ -350,7 +350,7 @@ template <class Value> class [[nodiscard]] result {
   Value value() && { return std::move(value()); }
   /// @}
 
-  /// @{ The value, or `other` where there is none.
+  /// @{ The value, or `other` if there is none.
   template <class Other> Value value_or(Other&& other) const& {
     return has_value_ ? value_ : static_cast<Value>(std::forward<Other>(other));
   }
@@ -359,23 +359,23 @@ template <class Value> class [[nodiscard]] result {
   }
   /// @}
 
-  /// @{ The error; an empty one where there is a value.
+  /// @{ The error; an empty error if there is a value.
   nango::error& error() & noexcept NANGO_DETAIL_LIFETIMEBOUND { return error_; }
   const nango::error& error() const& noexcept NANGO_DETAIL_LIFETIMEBOUND { return error_; }
   nango::error error() && noexcept { return std::move(error_); }
   /// @}
 
-  /// @{ f(value), which returns a result; the error goes through.
+  /// @{ Returns f(value), which must be a result; passes an error through.
   template <class Fn> auto and_then(Fn&& f) & { return then(*this, std::forward<Fn>(f)); }
   template <class Fn> auto and_then(Fn&& f) const& { return then(*this, std::forward<Fn>(f)); }
   template <class Fn> auto and_then(Fn&& f) && { return then(std::move(*this), std::forward<Fn>(f)); }
   /// @}
-  /// @{ A result of what f(value) returns; the error goes through.
+  /// @{ Returns f(value) wrapped in a result; passes an error through.
   template <class Fn> auto transform(Fn&& f) & { return map(*this, std::forward<Fn>(f)); }
   template <class Fn> auto transform(Fn&& f) const& { return map(*this, std::forward<Fn>(f)); }
   template <class Fn> auto transform(Fn&& f) && { return map(std::move(*this), std::forward<Fn>(f)); }
   /// @}
-  /// @{ f(error), which returns a result of the same type; the value goes through.
+  /// @{ Returns f(error), which must be a result of the same type; passes a value through.
   template <class Fn> result or_else(Fn&& f) const& {
     return has_value_ ? *this : std::invoke(std::forward<Fn>(f), error_);
   }
@@ -409,20 +409,20 @@ template <class Value> class [[nodiscard]] result {
   }
 
   union {
-    Value value_;  // a std::optional's 30 functions, for each type, would make a unit that calls compile longer
+    Value value_;  // not std::optional: its 30 functions for each type make calling units compile longer
   };
   bool has_value_ = false;
   nango::error error_{};
 };
 
-/// A result is not printed: check it, then print its value or its error.
+/// Deleted: a result is not printable. Check it, then print its value or its error.
 template <class Char, class Traits, class Value>
 std::ostream& operator<<(std::basic_ostream<Char, Traits>&, const result<Value>&) = delete;  // print *r or r.error()
 
 /// Success without a value, or an error.
 template <> class [[nodiscard]] result<void> {
  public:
-  /// @{ As in `result<Value>`, without a value: f is called without an argument, and `*` does nothing.
+  /// @{ As in `result<Value>`, but without a value: f takes no argument, and `*` does nothing.
   using value_type = void;
   using error_type = nango::error;
 
