@@ -336,6 +336,13 @@ template <class Call> auto waited(const Call& call) {
 
 // --- Input ----------------------------------------------------------------------------------------------------------
 
+// A mistake on the command line, in a sentence of its own. (CLI::ValidationError puts an option's name and a colon in
+// front of its words.)
+struct mistake : CLI::ParseError {
+  explicit mistake(const std::string& words)
+      : CLI::ParseError("ValidationError", words, CLI::ExitCodes::ValidationError) {}
+};
+
 milliseconds parse_duration(const std::string& text) {
   long long value = 0;
   const auto* const end = text.data() + text.size();
@@ -344,17 +351,17 @@ milliseconds parse_duration(const std::string& text) {
   for (const auto& [known, factor] : {std::pair{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}}) {
     if (failure == std::errc() && name == known && value > 0 && value < 1'000'000) return milliseconds(value * factor);
   }
-  throw CLI::ValidationError("--timeout", "must be a number and ms, s, m or h, such as 500ms, 30s or 2m");
+  throw mistake("--timeout must be a number and ms, s, m or h, such as 500ms, 30s or 2m");
 }
 
 std::string read_key(const std::string& path) {
   const std::ifstream file(path);
   std::ostringstream text;
   text << file.rdbuf();
-  if (!file || std::filesystem::is_directory(path)) throw CLI::ValidationError("--key-file", "cannot be read: " + path);
+  if (!file || std::filesystem::is_directory(path)) throw mistake("--key-file cannot be read: " + path);
   auto key = text.str();
   while (key.ends_with('\n') || key.ends_with('\r')) key.pop_back();
-  if (key.empty()) throw CLI::ValidationError("--key-file", "has no key in it: " + path);
+  if (key.empty()) throw mistake("--key-file has no key in it: " + path);
   return key;
 }
 
@@ -362,10 +369,54 @@ nango::query parse_query(const std::vector<std::string>& parts) {
   nango::query parameters;
   for (const auto& part : parts) {
     const auto equals = part.find('=');
-    if (equals == std::string::npos || equals == 0) throw CLI::ValidationError("-q", "must be NAME=VALUE: " + part);
+    if (equals == std::string::npos || equals == 0) throw mistake("-q must be NAME=VALUE: " + part);
     parameters.emplace_back(part.substr(0, equals), part.substr(equals + 1));
   }
   return parameters;
+}
+
+// How many letters have to be put in, left out or changed (Levenshtein).
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    auto changed = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      changed += a[i] == b[j] ? 0 : 1;
+      changed = std::exchange(row[j + 1], (std::min)({changed, row[j] + 1, row[j + 1] + 1}));
+    }
+  }
+  return row.back();
+}
+// Names the word that is unknown, and the one that was probably meant.
+std::string unknown_word(const CLI::App& app, std::string word) {
+  word = word.substr(0, word.find('='));
+  std::vector<std::string> known;
+  for (const auto* command : app.get_subcommands({})) {
+    known.push_back(command->get_name());
+    for (const auto* option : command->get_options()) {
+      for (const auto& name : option->get_lnames()) known.push_back("--" + name);
+    }
+  }
+  for (const auto* option : app.get_options()) {
+    for (const auto& name : option->get_lnames()) known.push_back("--" + name);
+  }
+  const auto closest = std::min_element(
+      known.begin(), known.end(), [&](const auto& a, const auto& b) { return distance(word, a) < distance(word, b); });
+  const auto offer = distance(word, *closest) <= 2 ? "; did you mean " + *closest + "?" : std::string();
+  return (word.starts_with('-') ? "there is no option " : "there is no command ") + word + offer;
+}
+
+// What -v shows of each attempt. The client has masked the secrets.
+void show_attempt(const nango::attempt& seen) {
+  const auto ms = [](auto time) { return std::to_string(std::chrono::round<milliseconds>(time).count()) + " ms"; };
+  std::ostringstream text;
+  text << "* " << seen.method << ' ' << seen.path << ", attempt " << seen.number << ": ";
+  text << (seen.outcome ? to_string(*seen.outcome) : "ok") << ", HTTP " << seen.http_status << ", took "
+       << ms(seen.elapsed) << ", waited " << ms(seen.waited) << " for the rate limiter\n";
+  for (const auto& [name, value] : seen.headers) text << "< " << name << ": " << value << '\n';
+  if (seen.retry_in) text << "* tries again in " << ms(*seen.retry_in) << '\n';
+  std::cerr << harmless(text.str(), true);
 }
 
 nango::cancel_source interrupt;  // cancel() is async-signal-safe
@@ -374,7 +425,7 @@ void on_signal(int) { interrupt.cancel(); }
 // The options and arguments of the command line.
 struct arguments {
   std::string key_file{}, user{}, connection{}, provider{}, base_url{}, ca_file{}, timeout{"30s"}, unused_key{};
-  bool hosted = false, as_json = false, as_table = false, as_csv = false, include_raw = false;
+  bool hosted = false, verbose = false, as_json = false, as_table = false, as_csv = false, include_raw = false;
   std::string path{}, id{}, name{};
   std::string method{}, model{}, cursor{}, action{}, data{};  // with --hosted
   std::vector<std::string> query{}, emails{}, accounts{};
@@ -389,14 +440,16 @@ class program {
     try {
       app.parse(argc, argv);
       if (!given_.unused_key.empty()) {
-        throw CLI::ValidationError("--key",
-                                   "is not taken, since all users of a machine see each other's arguments: set "
-                                   "NANGO_API_KEY, or name a file with --key-file");
+        throw mistake(
+            "--key is not taken, since all users of a machine see each other's arguments: set NANGO_API_KEY, or name a "
+            "file with --key-file");
       }
       return call();
     } catch (const CLI::ParseError& e) {
       if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
-      std::cerr << "nango_cli: " << e.what() << "\nnango_cli --help has examples\n";
+      const auto rest = app.remaining(true);
+      std::cerr << "nango_cli: " << harmless(rest.empty() ? e.what() : unknown_word(app, rest.front()), false)
+                << "\nnango_cli --help has examples\n";
       return 2;
     }
   }
@@ -427,6 +480,7 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
     app.add_option("--base-url", given_.base_url, "Where the API is")->type_name("URL")->envname("NANGO_BASE_URL");
     app.add_option("--ca-file", given_.ca_file, "Authorities to trust instead of the system's, as PEM")
         ->type_name("FILE");
+    app.add_flag("-v,--verbose", given_.verbose, "Attempts, waits and the answers' headers, on standard error");
     app.add_option("--timeout", given_.timeout, "Of the whole call, such as 500ms, 30s or 2m")->capture_default_str();
     auto* const table = app.add_flag("--table", given_.as_table, "A table, as wide as the terminal");
     auto* const csv = app.add_flag("--csv", given_.as_csv, "CSV, with a line of names")->excludes(table);
@@ -476,22 +530,22 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
 
   nango::client_options options() const {
     auto key = given_.key_file.empty() ? nango::env("NANGO_API_KEY") : read_key(given_.key_file);
-    if (key.empty())
-      throw CLI::ValidationError("the API key", "is missing: set NANGO_API_KEY, or name a file with --key-file");
+    if (key.empty()) throw mistake("the API key is missing: set NANGO_API_KEY, or name a file with --key-file");
     auto made = given_.hosted ? hosted::options(std::move(key)) : nango::client_options{.api_key = std::move(key)};
     made.timeout = parse_duration(given_.timeout);
     made.ca_file = given_.ca_file;
     if (!given_.base_url.empty()) made.base_url = given_.base_url;
+    if (given_.verbose) made.on_attempt = show_attempt;
     return made;
   }
   int call() {
     const auto with = options();
     const bool of_hosted = connections_->parsed() || records_->parsed() || proxy_->parsed() || action_->parsed();
     if (!get_->parsed() && of_hosted != given_.hosted) {
-      throw CLI::ValidationError("the command", of_hosted ? "is one of --hosted" : "is none of --hosted");
+      throw mistake(of_hosted ? "the command is one of --hosted" : "the command is none of --hosted");
     }
     if (!given_.hosted && given_.user.empty())
-      throw CLI::ValidationError("the user token", "is missing: give --user, or set NANGO_USER_TOKEN");
+      throw mistake("the user token is missing: give --user, or set NANGO_USER_TOKEN");
     const auto made = nango::client::create(with);
     if (!made) return report(made.error());
     if (given_.hosted) return call_hosted(*made, {.cancel = interrupt.token()});
@@ -502,13 +556,13 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
     return show(got, [](std::ostream& out, const json& result) { print_json(out, result); });
   }
   int get(const nango::client& from, const nango::call_options& each) const {
-    if (given_.as_table || given_.as_csv) throw CLI::ValidationError("get", "prints JSON only");
+    if (given_.as_table || given_.as_csv) throw mistake("get prints JSON only");
     const auto parameters = parse_query(given_.query);
     return show_json(waited([&] { return from.get(given_.path, parameters, each); }));
   }
 
   int call_hosted(const nango::client& api, const nango::call_options& each) const {
-    if (given_.as_table || given_.as_csv) throw CLI::ValidationError("--hosted", "prints JSON only");
+    if (given_.as_table || given_.as_csv) throw mistake("--hosted prints JSON only");
     if (connections_->parsed()) {
       auto all = waited([&] { return api.get("connections", {{"limit", 2'000}}, each); });
       return show_json(std::move(all).transform([](json&& answer) { return answer.value("connections", json()); }));
@@ -516,14 +570,14 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
     const bool named = !given_.connection.empty() && !given_.provider.empty();
     if (get_->parsed()) return get(named ? hosted::connection(api, given_.connection, given_.provider) : api, each);
     if (!named) {
-      throw CLI::ValidationError("the connection",
-                                 "is missing: give --connection and --provider, or set "
-                                 "NANGO_CONNECTION_ID and NANGO_PROVIDER_CONFIG_KEY");
+      throw mistake(
+          "the connection is missing: give --connection and --provider, or set NANGO_CONNECTION_ID and "
+          "NANGO_PROVIDER_CONFIG_KEY");
     }
     const auto connection = hosted::connection(api, given_.connection, given_.provider);
     if (records_->parsed()) return show_records(connection, each);
     const auto data = given_.data.empty() ? json() : json::parse(given_.data, nullptr, false);
-    if (data.is_discarded()) throw CLI::ValidationError("--data", "must be JSON");
+    if (data.is_discarded()) throw mistake("--data must be JSON");
     if (action_->parsed()) {
       return show_json(waited([&] { return hosted::trigger_action(connection, given_.action, data, each); }));
     }
@@ -549,7 +603,7 @@ CSV has each text as it came: a spreadsheet may take one that begins with = for 
     if (get_->parsed()) return get(user, each);
     const bool raw = given_.include_raw, one = !given_.id.empty();
     if (one && !(given_.name.empty() && given_.emails.empty() && given_.accounts.empty())) {
-      throw CLI::ValidationError("an id", "is of one record, and needs no --name, --email or --account");
+      throw mistake("an id is of one record, and needs no --name, --email or --account");
     }
     if (contacts_->parsed()) {
       if (one) return show_one(waited([&] { return crm::get_contact(user, given_.id, raw, each); }));

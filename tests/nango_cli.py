@@ -44,7 +44,7 @@ class Runner:
         out, err = done.stdout.decode(), done.stderr.decode()
         shown = f"$ nango_cli {' '.join(arguments)}\n{out}{err}"
         check(done.returncode == code, f"exit code {done.returncode}, not {code}", shown)
-        check((err == "") == (code == 0), "an error is told, and nothing else is", shown)
+        check((err == "") == (code == 0 and "-v" not in arguments), "an error is told, and nothing else is", shown)
         check(self.environment["NANGO_API_KEY"] not in out + err, "the key is not shown", shown)
         return out, err
 
@@ -123,7 +123,16 @@ def mistakes(runner, folder):
         check(words in err, f"the error says: {words}", err)
 
     told("subcommand is required")
-    told("--colour", "contacts", "--colour", "blue")
+    told("there is no option --colour\n", "contacts", "--colour", "blue")
+    told("there is no command contact; did you mean contacts?", "contact")
+    told("there is no command acounts; did you mean accounts?", "acounts", "--name", "Rolf")
+    told("there is no command frobnicate\n", "frobnicate")
+    told("there is no command \\u001b", "\x1b[2J")
+    told("there is no option --nam; did you mean --name?", "contacts", "--nam", "Rolf")
+    told("there is no option --nam; did you mean --name?", "contacts", "--nam=Rolf")
+    told("there is no option --timeuot; did you mean --timeout?", "--timeuot", "3s", "contacts")
+    told("nango_cli: the API key is missing: set", "contacts", without=["NANGO_API_KEY"])
+    told("nango_cli: the user token is missing: give", "contacts", without=["NANGO_USER_TOKEN"])
     told("path is required", "get")
     told("must be NAME=VALUE: name", "get", "crm/contacts", "-q", "name")
     told("must be NAME=VALUE: =x", "get", "crm/contacts", "-q", "=x")
@@ -164,6 +173,18 @@ def mistakes(runner, folder):
         check(runner.run(name)[0] != "", name)
     shown = runner.run("--help")[0]
     check(all(words in shown for words in ("Examples:", "Exit codes:", "NANGO_API_KEY", "NANGO_USER_TOKEN")), "help", shown)
+
+
+def verbose(runner):
+    out, err = runner.run("get", "crm/contacts", "-v")
+    check(out == runner.run("get", "crm/contacts")[0], "-v leaves the output alone")
+    for words in ("* GET crm/contacts, attempt 1: ok, HTTP 200, took ", " ms, waited ", "< Content-Type: application/json"):
+        check(words in err, f"-v shows: {words}", err)
+    _, err = runner.run("get", "test/processing-error", "-v", code=5)
+    for words in ("attempt 1: PROCESSING_ERROR, HTTP 500", "* tries again in ", "attempt 3: PROCESSING_ERROR"):
+        check(words in err, f"-v shows: {words}", err)
+    for secret in ("NANGO_API_KEY", "NANGO_USER_TOKEN"):
+        check(runner.environment[secret] not in err, f"-v does not show {secret}", err)
 
 
 def interrupted(runner):
@@ -210,6 +231,7 @@ with subprocess.Popen([SERVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, te
         output(runner)
         hosted(runner)
         mistakes(runner, folder)
+        verbose(runner)
         interrupted(runner)
         on_a_terminal(runner, folder)
     server.stdin.close()
