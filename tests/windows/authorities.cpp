@@ -39,7 +39,7 @@ class stored {
         ::CertCreateCertificateContext(X509_ASN_ENCODING, bytes.data(), static_cast<DWORD>(bytes.size()));
     std::vector<LPSTR> names;
     for (auto& each : uses) names.push_back(each.data());
-    const CERT_ENHKEY_USAGE usage{static_cast<DWORD>(names.size()), names.data()};
+    CERT_ENHKEY_USAGE usage{static_cast<DWORD>(names.size()), names.data()};
     if (!uses.empty()) REQUIRE(::CertSetEnhancedKeyUsage(entry, &usage) != 0);
     REQUIRE(::CertAddCertificateContextToStore(store_, entry, CERT_STORE_ADD_REPLACE_EXISTING, &entry_) != 0);
     ::CertFreeCertificateContext(entry);
