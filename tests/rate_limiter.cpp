@@ -1286,7 +1286,11 @@ TEST_CASE_FIXTURE(at_the_start, "a slot that turns over twice before one given u
 // Of the whole program, to see that nothing grows for ever. Inlined, GCC 12 takes them for a mismatched pair.
 namespace {
 std::atomic<std::size_t> largest_allocation{0}, bytes_in_use{0};
+#ifdef _WIN32
+std::size_t size_of(void* memory) { return (memory != nullptr ? ::_msize(memory) : 0) + sizeof(std::size_t); }
+#else
 std::size_t size_of(void* memory) { return ::malloc_usable_size(memory) + sizeof(std::size_t); }
+#endif
 }  // namespace
 [[gnu::noinline]] void* operator new(std::size_t size) {
   for (auto known = largest_allocation.load();
