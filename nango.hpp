@@ -461,17 +461,17 @@ template <> class [[nodiscard]] result<void> {
 };
 
 // --------------------------------------------------------------------------------------------------------------------
-// HTTP seam: what a backend is given, what it gives back
+// HTTP seam: what a backend receives and returns
 // --------------------------------------------------------------------------------------------------------------------
 
-/// Says whether a call was canceled. Cheap to copy; a default-constructed one never says so.
+/// Tells whether a call was canceled. Cheap to copy. A default-constructed token never reports cancellation.
 class cancel_token {
  public:
-  /// Of no source.
+  /// A token without a source.
   cancel_token() = default;
-  /// True from the source's cancel() on.
+  /// True once the source's cancel() has been called.
   bool canceled() const noexcept { return flag_ && flag_->load(std::memory_order_acquire); }
-  /// False if no cancel_source stands behind it: it need not be asked again.
+  /// False if the token has no cancel_source: canceled() can never become true.
   bool cancelable() const noexcept { return flag_ != nullptr; }
 
  private:
@@ -480,17 +480,17 @@ class cancel_token {
   std::shared_ptr<const std::atomic<bool>> flag_{};
 };
 
-/// Cancels every call that was given a token of it; a wait or a transfer notices within 100 ms. Copies are one source.
+/// Cancels every call that uses one of its tokens; a wait or a transfer notices within 100 ms. Copies share one state.
 class cancel_source {
  public:
-  /// A source of its own.
+  /// A new source.
   cancel_source() = default;
-  /// @{ A copy, and no move: one that was moved from stays usable.
+  /// @{ Moving copies, so a moved-from source stays usable.
   cancel_source(const cancel_source&) = default;
   cancel_source& operator=(const cancel_source&) = default;
   /// @}
   ~cancel_source() = default;
-  /// Cancels, for good. Async-signal-safe: the handler of a signal may call it on a source that was made before.
+  /// Cancels permanently. Async-signal-safe: a signal handler may call it on a source that already exists.
   void cancel() const noexcept { flag_->store(true, std::memory_order_release); }
   /// A token for call_options::cancel; it may outlive the source.
   cancel_token token() const { return cancel_token(flag_); }
@@ -503,33 +503,33 @@ class cancel_source {
 /// One request, checked and complete. The views live until `send` returns.
 struct http_request {
   std::string_view method{};                         ///< A token in upper case, "GET".
-  std::string_view url{};                            ///< Absolute and percent-encoded; to be sent byte for byte.
+  std::string_view url{};                            ///< Absolute and percent-encoded; sent byte for byte.
   std::span<const header> headers{};                 ///< Complete: a backend adds only what framing needs.
-  std::string_view body{};                           ///< As it is to be sent; empty: none.
-  std::chrono::steady_clock::time_point deadline{};  ///< Then it is over: timed_out.
-  std::size_t max_response_bytes = 0;                ///< Of the body, after decompression; more is response_too_large.
-  cancel_token cancel{};                             ///< When it says so, give up with canceled.
+  std::string_view body{};                           ///< Sent as is; empty means no body.
+  std::chrono::steady_clock::time_point deadline{};  ///< The send ends with timed_out at this time.
+  std::size_t max_response_bytes = 0;                ///< Limit of the decompressed body; more is response_too_large.
+  cancel_token cancel{};                             ///< Once triggered, the send ends with canceled.
 };
 
 /// One answer, whatever its status.
 struct http_response {
   int status = 0;            ///< 100 to 599.
   nango::headers headers{};  ///< As they came.
-  std::string body{};        ///< Decompressed, where it was compressed.
+  std::string body{};        ///< Decompressed if it was compressed.
 };
 
-/// What sends. A backend never retries, never follows a redirect, never interprets the body, and may be called by
+/// Sends requests. A backend never retries, never follows a redirect, never interprets the body, and may be called by
 /// many threads at once. Its errors are connection_failed, tls_failed, timed_out, canceled, response_too_large,
-/// malformed_response or invalid_argument; they set may_have_executed to false only where no byte of the request can
-/// have been acted on.
+/// malformed_response or invalid_argument. They set may_have_executed to false only if the server cannot have acted on
+/// any byte of the request.
 template <class Backend>
 concept http_backend = requires(Backend& backend, const http_request& request) {
   { backend.send(request) } -> std::same_as<result<http_response>>;
 };
 
-/// Any backend, its type erased: so that most units of a program can do without httplib (NANGO_NO_HTTPLIB).
+/// A type-erased backend. With it, most units of a program need no httplib (NANGO_NO_HTTPLIB).
 struct any_backend {
-  /// From anything callable as result<http_response>(const http_request&); many threads call it at once.
+  /// Wraps anything callable as result<http_response>(const http_request&); many threads may call it at once.
   template <class Fn>
     requires(!std::same_as<std::decay_t<Fn>, any_backend> && std::constructible_from<std::decay_t<Fn>, Fn> &&
              std::is_invocable_r_v<result<http_response>, std::decay_t<Fn>&, const http_request&>)
@@ -537,11 +537,11 @@ struct any_backend {
       : send_([shared = std::make_shared<std::decay_t<Fn>>(std::forward<Fn>(f))](const http_request& request) {
           return std::invoke(*shared, request);
         }) {}
-  /// From a backend that it shares. Null: each send is invalid_argument.
+  /// Shares a backend. With a null pointer, each send returns invalid_argument.
   template <http_backend Backend> any_backend(std::shared_ptr<Backend> backend) {
     if (backend) send_ = [shared = std::move(backend)](const http_request& request) { return shared->send(request); };
   }
-  /// What the backend gives.
+  /// Forwards to the backend.
   result<http_response> send(const http_request& request);
 
  private:
@@ -552,25 +552,25 @@ struct any_backend {
 // Rate limiter: the server never sees more than `requests` for one key in any span of `per`
 // --------------------------------------------------------------------------------------------------------------------
 
-/// How many requests in which time (API basics: 100 a second for each user token). Times over a year count as a year.
+/// How many requests per time span (API basics: 100 a second for each user token). Times over a year count as a year.
 struct rate {
   std::size_t requests = 100;                                 ///< 1 to 2^32 - 1.
-  std::chrono::nanoseconds per = std::chrono::seconds{1};     ///< In any span of this. More than 0.
-  std::chrono::nanoseconds linger = std::chrono::seconds{5};  ///< How late one given up may still arrive. 0 or more.
+  std::chrono::nanoseconds per = std::chrono::seconds{1};     ///< The length of the span. More than 0.
+  std::chrono::nanoseconds linger = std::chrono::seconds{5};  ///< How late an abandoned one may arrive. 0 or more.
 };
 
-/// The clock of everything here, and the one way to wait. Tests put a clock of their own in its place.
+/// The clock that everything here uses, and the one way to wait. Tests substitute their own clock.
 struct steady_clock {
-  /// The time now.
+  /// The current time.
   static std::chrono::steady_clock::time_point now() noexcept { return std::chrono::steady_clock::now(); }
-  /// Returns on a notification or when `t` has come, now and then earlier; false if `t` has come.
+  /// Returns on a notification, at `t`, or spuriously before that. False if `t` has come.
   static bool wait_until(std::condition_variable& wake, std::unique_lock<std::mutex>& lock,
                          std::chrono::steady_clock::time_point t);
 };
 
-/// What a limiter is to a client. `acquire` waits until `t` at most; the permit is held while the request is under way
-/// and destroyed after it; `permit.answered()` says that the server's answer is in (or that nothing was sent); `hold`
-/// gives no permit for the key before `t`.
+/// What a client needs of a limiter. `acquire` waits until `t` at most. The client holds the permit while the request
+/// is in flight and destroys it afterwards. `permit.answered()` means that the server's answer has arrived, or that
+/// nothing was sent. After `hold`, the limiter gives no permit for the key before `t`.
 template <class Limiter>
 concept rate_limiter = requires(Limiter& limiter, std::string_view key, typename Limiter::permit& permit,
                                 std::chrono::steady_clock::time_point t, cancel_token c) {
@@ -580,39 +580,39 @@ concept rate_limiter = requires(Limiter& limiter, std::string_view key, typename
   limiter.hold(key, t);
 };
 
-/// The default limiter. A permit counts from before its request is sent until `per` after its answer is in (or, when
-/// it was given up, until `linger` + `per` after that). So whatever the network does to the order and the spacing of
-/// requests, the server never sees more than `requests` for one key in any span of `per`, provided that a request
-/// given up arrives within `linger` or never. Throughput is at most requests / (per + round trip).
+/// The default limiter. A permit counts from before its request is sent until `per` after its answer arrives (or, for
+/// an abandoned request, until `linger` + `per` after it was abandoned). So the server never sees more than `requests`
+/// for one key in any span of `per`, however the network reorders or delays requests, provided that an abandoned
+/// request arrives within `linger` or never. Throughput is at most requests / (per + round trip).
 ///
-/// Free slots are given at once. Once somebody had to wait, callers of the key are served first come, first served, and
-/// let go 1.01 * per / requests apart (by the schedule: one that wakes late does not shift those behind it, up to a
-/// hundredth of `per`), until 2 * per have gone by in which nobody had to wait: gateways that estimate a
-/// rate from fixed windows refuse some bursts that stay below the limit. Callers of other keys never wait for them.
+/// Free slots are given at once. After a caller has had to wait, callers of the key are served in order of arrival and
+/// spaced 1.01 * per / requests apart, until 2 * per pass in which nobody has to wait: gateways that estimate a rate
+/// from fixed windows refuse some bursts that stay below the limit. The spacing follows a schedule, so a caller that
+/// wakes late does not delay those behind it, up to a hundredth of `per`. Callers of other keys never wait for them.
 ///
-/// A key is forgotten when it says nothing any more. A copyable handle: copies share their state, so several clients of
-/// a process can share one limit.
+/// A key is forgotten once it no longer affects any decision. This class is a copyable handle: copies share state, so
+/// several clients of a process can share one limit.
 template <class Clock> class basic_sliding_window {
  public:
   using clock = Clock;  ///< Whose time it is.
 
-  /// One request's place in the window. Destroying it ends its hold; one that was moved from holds nothing. For
-  /// one thread at a time; it may outlive the limiter.
+  /// One request's place in the window. Destroying the permit ends its hold; a moved-from permit holds nothing. Use a
+  /// permit from one thread at a time. It may outlive the limiter.
   class permit {
    public:
     /// Holds nothing.
     permit() = default;
-    /// @{ Takes over what the other holds; what was held until now ends.
+    /// @{ Takes over the other permit's hold; the previous hold ends.
     permit(permit&& other) noexcept = default;
     permit& operator=(permit&& other) noexcept {
-      permit ended(std::move(*this));  // what was held until now
+      permit ended(std::move(*this));  // the previous hold
       place_ = std::move(other.place_);
       return *this;
     }
     /// @}
-    /// Ends the hold; the request was given up, unless answered() was called.
+    /// Ends the hold. Without answered(), the request counts as abandoned.
     ~permit() { end(false); }
-    /// Ends the hold: the answer is in, or certainly nothing was sent.
+    /// Ends the hold: the answer has arrived, or certainly nothing was sent.
     void answered() noexcept { end(true); }
 
    private:
@@ -624,38 +624,38 @@ template <class Clock> class basic_sliding_window {
     detail::limiter_place place_{};
   };
 
-  /// A limit of its own. A rate that makes no sense is refused by acquire().
+  /// A new limit. acquire() refuses an invalid rate.
   explicit basic_sliding_window(nango::rate r = {}) : core_(std::make_shared<detail::limiter<Clock>>(r)) {}
 
-  /// Waits for a permit, until `deadline` at most. Errors: rate_limited at once when even the earliest possible turn
-  /// comes after `deadline` (retry_after is the wait for it); timed_out, canceled; invalid_argument for a rate that
-  /// makes no sense. None of them has sent anything.
+  /// Waits for a permit, until `deadline` at most. Errors: rate_limited at once if even the earliest possible turn
+  /// comes after `deadline` (retry_after is the wait for that turn); timed_out; canceled; invalid_argument for an
+  /// invalid rate. On any error nothing has been sent.
   result<permit> acquire(std::string_view key, std::chrono::steady_clock::time_point deadline,
                          const cancel_token& cancel = {}) {
     return core_->acquire(key, deadline, cancel);
   }
-  /// No permit for `key` before `until`. Never shortens an earlier hold; 5 minutes from now at most.
+  /// Gives no permit for `key` before `until`, capped at 5 minutes from now. Never shortens an earlier hold.
   void hold(std::string_view key, std::chrono::steady_clock::time_point until) { core_->hold(key, until); }
 
-  /// The rate that it was made with.
+  /// The rate given to the constructor; times over a year are a year.
   const nango::rate& rate() const noexcept { return core_->limits; }
-  /// How many keys are remembered now: for monitoring.
+  /// The number of keys currently remembered, for monitoring.
   std::size_t size() const { return core_->size(); }
 
  private:
   std::shared_ptr<detail::limiter<Clock>> core_;
 };
-/// The limiter of a client that is not given another.
+/// A client's default limiter.
 using sliding_window = basic_sliding_window<steady_clock>;
 
-/// No limit at all: each permit is given at once, and nothing is held.
+/// No limit: gives each permit at once and holds nothing.
 struct unlimited {
   using clock = steady_clock;  ///< Whose time it is.
   /// Holds nothing.
   struct permit {
     void answered() noexcept {}  ///< Does nothing.
   };
-  /// A permit.
+  /// Returns a permit at once.
   result<permit> acquire(std::string_view, std::chrono::steady_clock::time_point, const cancel_token& = {}) {
     return permit{};
   }
@@ -666,18 +666,18 @@ struct unlimited {
 // Paths and queries: what goes into a URL, and how
 // --------------------------------------------------------------------------------------------------------------------
 
-/// One query parameter, as it is before everything but RFC 3986's unreserved characters is percent-encoded (a space is
-/// %20).
+/// One query parameter, before encoding. Everything but RFC 3986's unreserved characters is percent-encoded (a space
+/// becomes %20).
 struct param {
   std::string name;   ///< Not empty.
-  std::string value;  ///< As text.
+  std::string value;  ///< The value as text.
 
-  /// A text: std::string, std::string_view, const char* (null: empty).
+  /// Text: std::string, std::string_view, const char* (null counts as empty).
   template <detail::query_text Text>
   param(std::string name_, const Text& value_) : name(std::move(name_)), value(text_of(value_)) {}
   /// "true" or "false".
   param(std::string name_, std::same_as<bool> auto value_) : name(std::move(name_)), value(value_ ? "true" : "false") {}
-  /// An integer, in decimal. Characters are no integers here.
+  /// An integer, in decimal. Character types do not count as integers.
   template <detail::query_integer Integer>
   param(std::string name_, Integer value_) : name(std::move(name_)), value(std::to_string(value_)) {}
   /// Anything else is refused.
@@ -688,23 +688,23 @@ struct param {
  private:
   template <class Text> static std::string_view text_of(const Text& text) {
     if constexpr (std::is_pointer_v<Text>) {
-      return text != nullptr ? std::string_view(text) : std::string_view();  // getenv() of what is not set
+      return text != nullptr ? std::string_view(text) : std::string_view();  // null: getenv() of an unset name
     } else {
       return text;
     }
   }
 };
 
-/// Query parameters, in the order in which they are sent; a name may repeat.
+/// Query parameters in the order sent; a name may repeat.
 using query = std::vector<param>;
 
-/// Joins segments to a path and percent-encodes each: path("crm", "contacts", id). A call with a path that has an
-/// empty, `.` or `..` segment is invalid_argument, so path("crm", "contacts", "") never lists everything.
+/// Percent-encodes each segment and joins them to a path: path("crm", "contacts", id). A call refuses a path with an
+/// empty, `.` or `..` segment as invalid_argument, so path("crm", "contacts", "") never lists everything.
 template <std::convertible_to<std::string_view>... Segments>
   requires(!std::same_as<Segments, std::nullptr_t> && ...)
 std::string path(const Segments&... segments);
 
-/// An environment variable's value; "" where it is not set. The name must not be null. Not to be called while another
+/// An environment variable's value, or "" if it is not set. The name must not be null. Do not call this while another
 /// thread changes the environment.
 std::string env(const char* name);
 
@@ -714,37 +714,37 @@ std::string env(const char* name);
 
 /// A successful answer.
 struct response {
-  json result{};             ///< The envelope's `result`; null where there is none.
+  json result{};             ///< The envelope's `result`; null if it has none.
   int http_status = 0;       ///< 200 to 299.
   nango::headers headers{};  ///< As they came.
   int attempts = 0;          ///< Requests handed to the backend for this call; from parse_envelope 0.
 };
 
-/// Reads the envelope {"status":"ok","result":...} or {"status":"error","error_type":...,"error_msg":...} (API
-/// basics). Never throws; reads nothing but its argument, aside from the system's clock for a Retry-After (RFC 9110)
-/// that is a date when the answer has no Date. Errors: by error_type params_error, processing_error, auth_error, else
-/// api_error; rate_limited for any 429; auth_error for a 401 without an envelope; unexpected_status for another
-/// status that is not 20x without one; malformed_response for a body that is no envelope, or contradicts its status.
-/// JSON nested deeper than 512 levels counts as invalid; a lone surrogate in it is read as U+FFFD. Of Retry-After a
-/// fraction of a second is rounded up, and of several numbers the largest counts.
+/// Reads the envelope {"status":"ok","result":...} or {"status":"error","error_type":...,"error_msg":...} (API basics).
+/// Never throws. Reads nothing but its argument, except the system clock for a Retry-After date (RFC 9110) when the
+/// answer has no Date. Errors: params_error, processing_error or auth_error by error_type, api_error for any other
+/// type; rate_limited for any 429; auth_error for a 401 without an envelope; unexpected_status for any other status but
+/// 20x without an envelope; malformed_response for a 20x body without an envelope, or an envelope that contradicts its
+/// status. JSON nested deeper than 512 levels counts as invalid; a lone surrogate becomes U+FFFD. A fraction of a
+/// second in Retry-After is rounded up; of several numbers the largest counts.
 result<response> parse_envelope(http_response answer);
 
 // --------------------------------------------------------------------------------------------------------------------
 // Retries: when to try again
 // --------------------------------------------------------------------------------------------------------------------
 
-/// How often and how patiently a call is tried. Delays are 0 or more.
+/// How often a call is tried, and with what delays. Delays are 0 or more.
 struct retry_policy {
-  int max_attempts = 3;                        ///< 1: no retries. At least 1.
-  std::chrono::milliseconds base_delay{100};   ///< The first delay is up to this, each further one up to twice as much.
-  std::chrono::milliseconds max_delay{5'000};  ///< No delay is longer, unless the API asks for more.
+  int max_attempts = 3;                        ///< At least 1, which means no retries.
+  std::chrono::milliseconds base_delay{100};   ///< Upper bound of the first delay; it doubles with each further one.
+  std::chrono::milliseconds max_delay{5'000};  ///< Upper bound of every delay, unless the API asks for more.
 };
 
-/// How long to wait before the next attempt; empty: no further attempt. A pure function. Worth another attempt are a
-/// 429, connection_failed, timed_out, processing_error, any error with status 408, and unexpected_status 500, 502, 503,
-/// 504 and 520 to 524: for GET, HEAD, PUT and DELETE always, for other methods only where may_have_executed is false.
-/// `number` is that of the attempt that failed, from 1; `jitter` in [0, 1) spreads the delay over [0, min(max_delay,
-/// base_delay * 2^(number-1))); it is never less than retry_after.
+/// How long to wait before the next attempt; empty if there is to be none. A pure function. These are worth another
+/// attempt: a 429, connection_failed, timed_out, processing_error, any error with status 408, and unexpected_status
+/// 500, 502, 503, 504 and 520 to 524. GET, HEAD, PUT and DELETE are then always retried, other methods only if
+/// may_have_executed is false. `number` counts attempts from 1 and is that of the failed one. `jitter` in [0, 1)
+/// spreads the delay over [0, min(max_delay, base_delay * 2^(number-1))). The delay is never less than retry_after.
 std::optional<std::chrono::milliseconds> next_delay(const error& e, std::string_view method, int number,
                                                     const retry_policy& policy, double jitter);
 
