@@ -752,119 +752,121 @@ std::optional<std::chrono::milliseconds> next_delay(const error& e, std::string_
 // Client: what programs call
 // --------------------------------------------------------------------------------------------------------------------
 
-/// What client_options::on_attempt is told after each attempt. The views live until it returns.
+/// Passed to client_options::on_attempt after each attempt. The views are valid until the observer returns.
 struct attempt {
   std::string_view method{};                            ///< In upper case, "GET".
   std::string_view path{};                              ///< Without its query.
   int number = 0;                                       ///< From 1.
-  int http_status = 0;                                  ///< 0: there was no HTTP answer.
-  std::optional<errc> outcome{};                        ///< None: success.
-  std::chrono::nanoseconds waited{};                    ///< In the limiter, which also holds after a 429.
-  std::chrono::nanoseconds elapsed{};                   ///< In the backend.
-  std::optional<std::chrono::milliseconds> retry_in{};  ///< Set when another attempt follows.
-  std::string_view limit_key{};                         ///< Whose call: the user token, say, which is personal data.
-  std::span<const header> headers{};                    ///< Of the answer; empty: there was none.
+  int http_status = 0;                                  ///< 0 without an HTTP answer.
+  std::optional<errc> outcome{};                        ///< Empty on success.
+  std::chrono::nanoseconds waited{};                    ///< Time in the limiter, including its hold after a 429.
+  std::chrono::nanoseconds elapsed{};                   ///< Time in the backend.
+  std::optional<std::chrono::milliseconds> retry_in{};  ///< Set if another attempt follows.
+  std::string_view limit_key{};                         ///< The limiter's key, such as the user token: personal data.
+  std::span<const header> headers{};                    ///< The answer's headers; empty without an answer.
 };
 
-/// On whose behalf a handle calls. Paths below a prefix are another API's: they may be empty, have empty segments and
-/// end in a slash.
+/// On whose behalf a handle calls. With a path_prefix, paths belong to another API: they may be empty, contain empty
+/// segments, and end in a slash.
 struct identity {
-  nango::headers headers{};   ///< Sent with each call; as call_options::headers and X-User-Account, and none empty.
-  std::string limit_key{};    ///< What the limiter counts by; empty: not limited.
-  std::string path_prefix{};  ///< Put before each path, with a slash at its end; empty: nothing.
-  /// A header that repeats the content type of a body, unless the call has one of that name; empty: there is none.
+  nango::headers headers{};   ///< Sent with each call: as call_options::headers, plus X-User-Account; none empty.
+  std::string limit_key{};    ///< The key that the limiter counts by; empty means no limit.
+  std::string path_prefix{};  ///< Prepended to each path; ends with a slash unless empty.
+  /// The name of a header that repeats a body's content type, unless the call has a header of that name; empty for
+  /// none.
   std::string content_type_header{};
 };
 
-/// What differs between two APIs: the API of 2022 (API basics), which is the default, or that of hosted::options. The
-/// functions are called by many threads at once; `path` is as it was asked for, without a leading slash.
+/// The differences between the API of 2022 (API basics), which is the default, and the one of hosted::options. Many
+/// threads may call these functions at once. `path` is the requested path without a leading slash.
 struct dialect {
-  /// What an answer means. Its errors and responses carry the answer's headers, its errors the body as well.
+  /// Turns an answer into a result. Its errors and responses carry the answer's headers; its errors also carry the
+  /// body.
   result<response> (*parse)(http_response) = &parse_envelope;
-  /// The member of an answer that for_each reads a list from; empty: the whole answer is the list.
+  /// The answer's member that for_each reads the list from; empty if the whole answer is the list.
   std::string_view list_member = "result";
-  /// True for an answer that the API passed on from another API: a 429 of that one holds nobody, and send() returns it
-  /// as it came. Null: there are none.
+  /// True for an answer that the API forwards from another API. A 429 forwarded this way holds no key, and send()
+  /// returns it unchanged. Null if the API forwards none.
   bool (*is_upstream)(std::string_view path, const http_response& answer) = nullptr;
-  /// How long the limiter is to hold the key after this answer. Asked of each answer that is not is_upstream, successes
-  /// too; null or nothing: not at all.
+  /// How long the limiter holds the key after this answer. Called for each answer, successes included, unless
+  /// is_upstream is true for it. Null, or an empty result, means no hold.
   std::optional<std::chrono::milliseconds> (*hold_for)(std::string_view path, const http_response& answer) = nullptr;
 };
 
-/// What a client is made of. Checked when the client is made: what makes no sense is invalid_argument. Times are more
-/// than 0, attempt_timeout aside; texts for headers have no control characters, and no space at an end.
+/// The configuration of a client, checked when the client is made: invalid options are invalid_argument. Times are more
+/// than 0, except attempt_timeout. Texts that go into headers have no control characters and no space at either end.
 ///
 ///     nango::client_options options{.api_key = key, .timeout = 5s};  // named: a misspelt field is then one error
 ///     nango::client api(options);
 struct client_options {
-  std::string api_key{};                                   ///< A secret: it is in no error, log or observer call.
-  std::string user_token{};                                ///< For programs with one end user; empty: none.
-  std::string base_url{default_base_url};                  ///< https://, with a path if need be.
-  std::string user_agent{};                                ///< Put before "nango.hpp/" and the version.
-  std::chrono::milliseconds timeout{30'000};               ///< A whole call: limiter, retries and all.
-  std::chrono::milliseconds attempt_timeout{0};            ///< One attempt; 0: whatever is left of the call.
-  std::chrono::milliseconds connect_timeout{10'000};       ///< Name, TCP and a proxy's CONNECT, all addresses together.
+  std::string api_key{};                                   ///< A secret: never in an error, a log or an observer call.
+  std::string user_token{};                                ///< For programs with one end user; may be empty.
+  std::string base_url{default_base_url};                  ///< https://, optionally with a path.
+  std::string user_agent{};                                ///< Prepended to "nango.hpp/" and the version.
+  std::chrono::milliseconds timeout{30'000};               ///< A whole call, including limiter and retries.
+  std::chrono::milliseconds attempt_timeout{0};            ///< One attempt; 0 allows the rest of the call's time.
+  std::chrono::milliseconds connect_timeout{10'000};       ///< Name lookup, TCP and CONNECT, over all addresses.
   retry_policy retry{};                                    ///< When to try again.
-  nango::rate rate{};                                      ///< Of each user token.
-  std::string limit_key{};                                 ///< For calls without a user token; empty: not limited.
-  std::size_t max_response_bytes = std::size_t{64} << 20;  ///< Of one body, decompressed. At least 1.
-  std::string ca_file{};                  ///< PEM, read once, instead of the system's authorities; empty: the system's.
-  std::string proxy{};                    ///< "http://[user:pass@]host:port", for an https:// base URL; empty: none.
-  bool allow_plaintext_loopback = false;  ///< http:// to 127.0.0.0/8, ::1 and localhost only.
+  nango::rate rate{};                                      ///< The limit for each user token.
+  std::string limit_key{};                                 ///< For calls without a user token; empty means no limit.
+  std::size_t max_response_bytes = std::size_t{64} << 20;  ///< Limit of one decompressed body. At least 1.
+  std::string ca_file{};                  ///< PEM file, read once; empty means the system's authorities.
+  std::string proxy{};                    ///< "http://[user:pass@]host:port", for an https:// base URL; may be empty.
+  bool allow_plaintext_loopback = false;  ///< Allows http:// to 127.0.0.0/8, ::1 and localhost only.
   nango::dialect dialect{};               ///< Which API answers; hosted::options sets it.
-  /// Called after each attempt on the calling thread, outside every lock; many threads may be in it at once. What it
-  /// throws ends the call.
+  /// Called after each attempt, on the calling thread, outside every lock. Many threads may be in it at once. An
+  /// exception that it throws ends the call.
   std::function<void(const attempt&)> on_attempt{};
 };
 
-/// What one call may have of its own.
+/// Options of a single call.
 struct call_options {
-  /// Extra ones. Those of the client and of the handle's identity are invalid_argument, but for an Accept, which takes
-  /// the place of the client's.
+  /// Extra headers. A header that the client or the handle's identity sets is invalid_argument, except Accept, which
+  /// replaces the client's.
   nango::headers headers{};
-  std::optional<std::chrono::milliseconds> timeout{};  ///< Instead of client_options::timeout. More than 0.
+  std::optional<std::chrono::milliseconds> timeout{};  ///< Overrides client_options::timeout. More than 0.
   cancel_token cancel{};                               ///< Ends the call within 100 ms.
-  std::optional<retry_policy> retry{};                 ///< Instead of client_options::retry.
-  /// Tries this call again as a PUT is, whatever its method: for a request that carries an Idempotency-Key, say. No
-  /// header is looked at: if the server does not know the request again, it may act on it twice.
+  std::optional<retry_policy> retry{};                 ///< Overrides client_options::retry.
+  /// Retries this call like a PUT, whatever its method: for a request with an Idempotency-Key, for example. The client
+  /// inspects no header: a server that does not recognize the repeated request may act on it twice.
   bool idempotent = false;
-  std::optional<std::string> list_member{};  ///< for_each only: instead of dialect::list_member.
+  std::optional<std::string> list_member{};  ///< For for_each only: overrides dialect::list_member.
 };
 
-/// A JSON body, whose numbers are finite. Text is not accepted, since it would be sent as a JSON string: say
+/// A JSON body. Its numbers are finite. Text is not accepted, because it would be sent as a JSON string: write
 /// json::parse(text) or json(text).
 template <class Body>
 concept json_body = std::same_as<Body, json> || std::same_as<Body, std::nullptr_t> ||
                     (std::constructible_from<json, const Body&> &&
                      !std::convertible_to<const Body&, std::string_view>);  // say json::parse(text) or json(text)
 
-/// What a call can give: what json::get<Value>() makes, or void. A type of yours needs a from_json beside it.
+/// The result type of a call: void, or a type for json::get<Value>(). A type of your own needs a from_json beside it.
 template <class Value>
 concept json_value = std::is_void_v<Value> || std::same_as<Value, json> || requires(const json& from) {
   from.get<Value>();  // write void from_json(const nango::json&, Value&) in the namespace of Value
 };
 
-/// A backend that a client can make by itself: from the options, or by a static create() that returns a result.
+/// A backend that a client can construct: from the options, or by a static create() that returns a result.
 template <class Backend>
 concept made_from_options =
     std::constructible_from<Backend, const client_options&> || requires(const client_options& options) {
       { Backend::create(options) } -> std::same_as<result<Backend>>;
     };
 
-/// The client. A handle: copies and user() handles share connections, limiter and options, and keep them alive. Every
-/// const member may be called from many threads at once.
+/// The client. It is a handle: copies and user() handles share connections, limiter and options, and keep them alive.
+/// Every const member may be called from many threads at once.
 ///
-/// A path is relative to the base URL, with or without a slash in front; what has to be percent-encoded is. A whole
-/// URL, a `?` or `#`, control characters, and an empty, `.` or `..` segment are invalid_argument. The error of a call
-/// may be any errc. Calls throw only what your own code throws: on_attempt, a dialect, a backend or a limiter of yours,
-/// and a from_json of yours where that is no std::exception.
+/// A path is relative to the base URL, with or without a leading slash. Characters that need percent-encoding get it. A
+/// whole URL, a `?` or `#`, control characters, and an empty, `.` or `..` segment are invalid_argument. A call may fail
+/// with any errc. Calls throw only what your own code throws: on_attempt, your dialect, backend or limiter, and your
+/// from_json if it throws something other than a std::exception.
 template <http_backend Backend, rate_limiter Limiter = sliding_window> class basic_client {
   using core = detail::client_core<Backend, Limiter>;
 
  public:
-  /// @{ A backend that is not given is made from the options, a limiter from client_options::rate. Throws
-  /// nango::exception where the options make no sense (invalid_argument) or no backend can be made of them; with
-  /// exceptions off: std::abort.
+  /// @{ Without a backend argument, the client makes one from the options; without a limiter, from
+  /// client_options::rate. Throws nango::exception if the options are invalid (invalid_argument) or the backend cannot
+  /// be made; with exceptions off, calls std::abort.
   explicit basic_client(client_options options)
     requires made_from_options<Backend>
       : basic_client(create(std::move(options)).value()) {}
@@ -873,13 +875,13 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   basic_client(client_options options, Backend backend, Limiter limiter)
       : basic_client(create(std::move(options), std::move(backend), std::move(limiter)).value()) {}
   /// @}
-  /// @{ A copy, and no move: a moved-from handle stays usable.
+  /// @{ Moving copies, so a moved-from handle stays usable.
   basic_client(const basic_client&) = default;
   basic_client& operator=(const basic_client&) = default;
   /// @}
   ~basic_client() = default;
 
-  /// @{ The same without throwing: the error is invalid_argument, or the backend's.
+  /// @{ Like the constructors, but returns the error: invalid_argument, or the backend's.
   static result<basic_client> create(client_options options)
     requires made_from_options<Backend>
   {
@@ -893,19 +895,20 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   }
   /// @}
 
-  /// A handle for one end user (API basics: X-User-Account). A bad token, such as "", makes each of its calls
+  /// A handle for one end user (API basics: X-User-Account). With an invalid token, such as "", each of its calls is
   /// invalid_argument.
   basic_client user(std::string_view token) const { return as(core::user(token)); }
-  /// The general form of user(): who is named by which headers, and counted by what.
+  /// The general form of user(): sets the headers that name the caller and the key that the limiter counts by.
   basic_client as(identity who) const { return {core_, core_->make_handle(std::move(who))}; }
-  /// What as() was given, or what the options and user() come to. Lives as long as this handle or a copy of it.
+  /// The identity given to as(), or the one that follows from the options and user(). It lives as long as this handle
+  /// or any copy of it.
   const identity& acting_as() const noexcept { return core::identity_of(*handle_); }  // the handle is incomplete here
-  /// What this handle's calls are counted by; empty: they are not limited. Lives as acting_as() does.
+  /// The key that the limiter counts this handle's calls by; empty if they are not limited. Lives as long as
+  /// acting_as().
   std::string_view limit_key() const noexcept { return acting_as().limit_key; }
 
-  /// @{ Calls with GET or DELETE, and decodes the result by `json::get<Value>()` (a mismatch is decode_error, and so is
-  /// a number that does not fit an integer type).
-  /// Value = void ignores it.
+  /// @{ Sends a GET or DELETE and decodes the result by `json::get<Value>()`. A mismatch is decode_error; so is a
+  /// number that does not fit an integer type. Value = void ignores the result.
   template <json_value Value = json>
   result<Value> get(std::string_view path, const query& parameters = {}, const call_options& options = {}) const {
     return core_->template get<Value>({*handle_, "GET", path, parameters, options});
@@ -921,8 +924,8 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   result<Value> del(std::string_view, std::initializer_list<Text> /* a query has pairs: {{"name", "Rolf"}} */,
                     const call_options& = {}) const = delete;
   /// @}
-  /// @{ The same with POST, PUT or PATCH and a JSON body; `{}` is null, as nlohmann/json reads it. With a query all
-  /// four arguments are due.
+  /// @{ Sends a POST, PUT or PATCH with a JSON body; `{}` is null, as nlohmann/json reads it. The overloads with a
+  /// query need all four arguments.
   template <json_value Value = json, json_body Body = json>
   result<Value> post(std::string_view path, const Body& body, const call_options& options = {}) const {
     return post<Value>(path, body, query(), options);
@@ -952,14 +955,15 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   }
   /// @}
 
-  /// GETs a list and hands its elements on, one at a time, as `fn(Value&&)`, which may return false to stop: the rest
-  /// is then not read. How many were handed on. The list is the member call_options::list_member of the answer, or
-  /// dialect::list_member. Memory has the answer's text and the JSON of one element, never that of the whole list.
+  /// GETs a list and passes its elements, one at a time, to `fn(Value&&)`. `fn` may return false to stop; the rest is
+  /// then not read. Returns the number of elements passed on. The list is the answer's member
+  /// call_options::list_member, or dialect::list_member. Memory holds the answer's text and the JSON of one element,
+  /// never the whole list's.
   ///
-  /// Succeeds and fails as `get<std::vector<Value>>` does, but of several faults the first in the text counts, and a
-  /// list that is there twice is malformed_response; elements before a fault were handed on. What is no Value ends the
-  /// call with decode_error and its place, such as `result[17]`; Value = `result<T>` hands on that error, without body
-  /// and headers, and goes on. What `fn` throws comes out.
+  /// Succeeds and fails like `get<std::vector<Value>>`, except that the first fault in the text is reported, and a list
+  /// that occurs twice is malformed_response. Elements before a fault have been passed on. An element that does not
+  /// decode as Value ends the call with decode_error and its place, such as `result[17]`. With Value = `result<T>`,
+  /// `fn` gets that error, without body and headers, and the call goes on. Exceptions from `fn` propagate.
   template <class Value = json, std::invocable<Value&&> Fn>
   result<std::size_t> for_each(std::string_view path, Fn&& fn, const query& parameters = {},
                                const call_options& options = {}) const {
@@ -967,20 +971,21 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
                                            [](json&) { return std::string(); });
   }
 
-  /// Any method but CONNECT and HEAD (which has no body to read: see send), in upper case; with status and headers.
+  /// Sends any method but CONNECT and HEAD, in upper case, and returns status and headers too. (A HEAD answer has no
+  /// body to read: use send.)
   result<response> request(std::string_view method, std::string_view path, const query& parameters = {},
                            const call_options& options = {}) const {
     return core_->request({*handle_, method, path, parameters, options});
   }
-  /// The same with a JSON body.
+  /// Like request(), with a JSON body.
   template <json_body Body = json>
   result<response> request_json(std::string_view method, std::string_view path, const Body& body,
                                 const query& parameters = {}, const call_options& options = {}) const {
     return core_->request_json({*handle_, method, path, parameters, options}, body);
   }
 
-  /// The answer as it came, whatever its status, for bodies that are not JSON. Any method but CONNECT. A 429 is
-  /// rate_limited, held and retried, unless dialect::is_upstream says that it is somebody else's.
+  /// Returns the answer unchanged, whatever its status, for bodies that are not JSON. Sends any method but CONNECT. A
+  /// 429 is rate_limited, held and retried, unless dialect::is_upstream attributes it to another API.
   result<http_response> send(std::string_view method, std::string_view path, const query& parameters = {},
                              std::string_view body = {}, std::string_view content_type = "application/json",
                              const call_options& options = {}) const {
@@ -1005,48 +1010,50 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 // --------------------------------------------------------------------------------------------------------------------
 
 #ifndef NANGO_NO_HTTPLIB
-/// cpp-httplib, any release from 0.11.4 (Debian 12) to today's (0.53.1), as the HTTP codec over connections of our own:
+/// cpp-httplib, any release from 0.11.4 (Debian 12) to the current 0.53.1, as the HTTP codec over connections that this
+/// backend makes and owns:
 ///
-/// - Certificates and host names are always verified (SAN only, TLS 1.2 at least, no renegotiation); nothing turns
-///   that off. An address is not sent as SNI.
+/// - Certificates and host names are always verified (SAN only, TLS 1.2 at least, no renegotiation); nothing turns that
+///   off. An address is not sent as SNI.
 /// - `send` ends by the request's deadline, and within 100 ms of cancellation, in every phase but the name lookup,
-///   which cannot be interrupted. No thread is started, and no signal is touched: SIGPIPE is never raised.
-/// - The request on the wire is the URL, the headers and the body byte for byte, with Host, Accept-Encoding and
+///   which cannot be interrupted. It starts no thread and changes no signal handling; SIGPIPE is never raised.
+/// - The request on the wire is the URL, the headers and the body byte for byte, plus Host, Accept-Encoding and
 ///   Content-Length. It is written once. Redirects are not followed.
-/// - An answer that comes while the body is being written ends the writing, and is the outcome.
-/// - A head is at most 64 KiB and 1,000 headers, a line of it as long as that; so are trailers, which are dropped.
-///   Interim answers are skipped. An answer whose head or framing is unsound is malformed_response.
-/// - The addresses of a name share connect_timeout: each has a head start of 250 ms before the next (RFC 8305).
-/// - A connection whose peer is gone (a NAT that forgot it, a machine that slept) is connection_failed after 5 to 15 s,
-///   on Linux; elsewhere the deadline ends the call.
-/// - One connection and one descriptor for each request in flight. Idle ones are reused last in, first out, for 50 s at
-///   most, or less where the server's Keep-Alive says so, and none for longer than 10 minutes. The next call closes
-///   those that are too old.
-/// - A child of fork() makes connections of its own and leaves the parent's alone.
-/// - With CPPHTTPLIB_ZLIB_SUPPORT, which has to be the same in the whole program, answers are asked for in gzip and
-///   handed on decompressed, without the headers Content-Encoding and Content-Length; a stream that is truncated or
-///   corrupt is malformed_response. A call that has an Accept-Encoding of its own gets its answer as it came, and so
-///   does one whose answer is an error that cannot be decoded.
+/// - An answer that arrives while the body is being written ends the writing and becomes the outcome.
+/// - A response head is limited to 64 KiB and 1,000 headers, and one line may use all of it. The same limits apply to
+///   trailers, which are dropped. Interim answers are skipped. An unsound head or framing is malformed_response.
+/// - The addresses of a name share connect_timeout. Each gets a head start of 250 ms over the next (RFC 8305).
+/// - A connection whose peer is gone (a NAT that forgot it, a machine that slept) fails with connection_failed after 5
+///   to 15 s on Linux; elsewhere the deadline ends the call.
+/// - Each request in flight uses one connection and one descriptor. Idle connections are reused last in, first out, for
+///   at most 50 s, or less if the server's Keep-Alive says so, and no connection for longer than 10 minutes. The next
+///   call closes expired ones.
+/// - A child of fork() makes its own connections and leaves the parent's alone.
+/// - With CPPHTTPLIB_ZLIB_SUPPORT, which must be the same in the whole program, requests ask for gzip. Answers are
+///   returned decompressed, without Content-Encoding and Content-Length; a truncated or corrupt stream is
+///   malformed_response. A call with its own Accept-Encoding gets its answer unchanged, and so does a call whose error
+///   answer cannot be decoded.
 ///
-/// Not to be called by destructors of static objects: httplib has static objects of its own, which may be gone by then.
+/// Do not call it from destructors of static objects: httplib has static objects of its own, which may already be
+/// destroyed.
 ///
 /// Copies share their connections. Linux is tested, and Windows with GCC (mingw-w64, under Wine); MSVC, macOS and the
-/// BSDs by their rules alone. The system's authorities are, on Windows, those of its ROOT store when the client is
-/// made; what its Disallowed store has is refused.
+/// BSDs are supported by specification only. On Windows the system's authorities are those of its ROOT store when the
+/// client is made; certificates in the Disallowed store are refused.
 class httplib_backend {
  public:
-  /// Throws nango::exception where the options make no sense, or ca_file or proxy cannot be used (with exceptions off:
+  /// Throws nango::exception if the options are invalid, or ca_file or proxy cannot be used (with exceptions off, calls
   /// std::abort).
   explicit httplib_backend(const client_options& options) : httplib_backend(create(options).value()) {}
-  /// The same without throwing.
+  /// Like the constructor, but returns the error.
   static result<httplib_backend> create(const client_options& options);
 
-  /// Errors: connection_failed, tls_failed, timed_out, canceled, response_too_large, malformed_response;
-  /// invalid_argument for a URL that is not below the base URL's host. Throws nothing but std::bad_alloc.
+  /// Sends one request. Errors: connection_failed, tls_failed, timed_out, canceled, response_too_large,
+  /// malformed_response; invalid_argument for a URL outside the base URL's host. Throws nothing but std::bad_alloc.
   result<http_response> send(const http_request& request);
 
-  /// Closes the connections that are idle now: before a machine sleeps, a process is traced, a worker rests. Requests
-  /// in flight go on. A backend is a handle: keep a copy of the one that you hand to a client.
+  /// Closes all idle connections, for use before a machine sleeps, a process is traced, or a worker rests. Requests in
+  /// flight continue. A backend is a handle: keep a copy of the one that you pass to a client.
   void close_idle();
 
  private:
@@ -1054,7 +1061,7 @@ class httplib_backend {
   std::shared_ptr<detail::httplib_pool> pool_;
 };
 
-/// The client that most programs use.
+/// The client for most programs.
 using client = basic_client<httplib_backend>;
 #endif
 
