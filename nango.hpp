@@ -1069,22 +1069,22 @@ using client = basic_client<httplib_backend>;
 // CRM resources: the records of an end user's CRM as types
 // --------------------------------------------------------------------------------------------------------------------
 
-/// The CRM resources of the API ("CRM resources": the API's pages on contacts, accounts and opportunities). The names
-/// are those of the wire, but for `adresses` and `email_adresses`, which are spelt so there, and raw_external_data.
+/// The CRM resources of the API ("CRM resources": the API's pages on contacts, accounts and opportunities). Names are
+/// those of the wire, except `raw_external_data`, which is `raw` here, and `adresses` and `email_adresses`, which the
+/// wire spells so.
 ///
-/// Any field but `id` may be absent, null, or (unless it is a text) "": it is empty then. Numbers may come as JSON
-/// texts
-/// ("0.78"), if these are JSON numbers and nothing else, bools as "true" and "false", and texts as numbers. Times are
-/// ISO 8601: "2022-08-01T09:30:00Z", without the seconds, with a fraction, which is dropped, with an offset such as
-/// +02:00, without any (then it is UTC), or a date alone (midnight UTC). Unknown fields are ignored; a record without
-/// an `id`, or with a field of another type or a time outside of the years 0000 to 9999 in UTC, is decode_error, with
-/// the field's place and the record's id.
+/// Any field but `id` may be absent, null, or (unless it is text) ""; it is then empty. Numbers may come as JSON texts
+/// ("0.78") that hold a JSON number and nothing else, bools as "true" and "false", and texts as numbers. Times are ISO
+/// 8601: "2022-08-01T09:30:00Z", without the seconds, with a fraction (dropped), with an offset such as +02:00, without
+/// an offset (then UTC), or a date alone (midnight UTC). Unknown fields are ignored. A record without an `id`, with a
+/// field of another type, or with a time outside the years 0000 to 9999 in UTC is decode_error, with the field's place
+/// and the record's id.
 namespace crm {
 
 /// A time in UTC, of a year from 0 to 9999.
 using time_point = std::chrono::sys_seconds;
 
-/// Where somebody is.
+/// A postal address.
 struct address {
   /// @{ As the CRM has it.
   std::optional<std::string> street_1{}, street_2{}, city{}, state{}, zip_code{}, country{}, address_type{};
@@ -1114,7 +1114,7 @@ struct contact {
   /// @}
   json raw{};  ///< The CRM's own record; null unless include_raw asked for it.
 };
-/// An opportunity as an account names it.
+/// An opportunity, as listed in an account.
 struct account_opportunity {
   /// @{ As the CRM has it.
   std::optional<std::string> opportunity_id{}, opportunity_stage{};
@@ -1152,19 +1152,19 @@ struct opportunity {
   json raw{};  ///< The CRM's own record; null unless include_raw asked for it.
 };
 
-/// Which contacts. What is empty asks for nothing.
+/// Selects contacts. Empty fields do not restrict the selection.
 struct contact_query {
-  std::vector<std::string> email{};    ///< With any of these addresses. None may be empty or have a comma.
-  std::vector<std::string> account{};  ///< Of any of these accounts, by id. None may be empty or have a comma.
-  std::string name{};                  ///< In the first or the last name.
+  std::vector<std::string> email{};    ///< Any of these addresses. None may be empty or contain a comma.
+  std::vector<std::string> account{};  ///< Any of these account ids. None may be empty or contain a comma.
+  std::string name{};                  ///< Part of the first or the last name.
   bool include_raw = false;            ///< Asks for `raw` as well.
 };
-/// Which accounts.
+/// Selects accounts.
 struct account_query {
   std::string name{};        ///< In the name; empty: all.
   bool include_raw = false;  ///< Asks for `raw` as well.
 };
-/// Which opportunities.
+/// Selects opportunities.
 struct opportunity_query {
   std::string name{};        ///< In the name; empty: all.
   bool include_raw = false;  ///< Asks for `raw` as well.
@@ -1183,54 +1183,54 @@ concept record =
 // Hosted API: what answers at api.nango.dev today
 // --------------------------------------------------------------------------------------------------------------------
 
-/// The dialect of today's service ("hosted API": its documentation of August 2026): bare JSON, connections in place of
-/// user tokens, and one window of requests for an account. All that of basic_client holds here too.
+/// The dialect of the current service ("hosted API": its documentation of August 2026): bare JSON, connections instead
+/// of user tokens, and one window of requests for each account. Everything about basic_client applies here too.
 namespace hosted {
 
-/// Options for the hosted API: its base URL, its dialect, and a limit for all calls of a key. `plan` is the account's
-/// rate (200, 1,000, 2,000 or 5,000 a minute; hosted API). Where an answer says by X-RateLimit-Remaining that the
-/// window is spent, which other programs share, the key is held until a second after X-RateLimit-Reset; not after
-/// answers under proxy/, where an upstream's headers of these names stand in place of the service's. `timeout` lets a
-/// call wait a whole window out: `plan.per` and 30 s. Several clients of one key share a limit if they share a limiter:
-/// their limit_key is the same.
+/// Options for the hosted API: its base URL, its dialect, and one limit for all calls of a key. `plan` is the account's
+/// rate (200, 1,000, 2,000 or 5,000 a minute; hosted API). Other programs share the window. When X-RateLimit-Remaining
+/// says that it is spent, the key is held until a second after X-RateLimit-Reset. Answers under proxy/ do not cause
+/// this hold, because an upstream's headers of these names replace the service's. `timeout` is `plan.per` plus 30 s, so
+/// a call can wait out a whole window. Several clients of one key share a limit if they share a limiter: their
+/// limit_key is the same.
 client_options options(std::string api_key, rate plan = {200, std::chrono::minutes{1}});
 
-/// Reads an answer without an envelope (hosted API). 20x: the JSON body, or null where it is empty. Errors:
-/// rate_limited for 429, with a second more than Retry-After says, which is rounded down; by
-/// `{"error":{"code":C,"message":M,"errors":[...]}}`, `{"error":M}` or `{"message":M}` params_error (400, 415, 422),
-/// auth_error (401, 403), processing_error (5xx), else api_error, with C as error::type; without such a body auth_error
-/// (401, 403), else unexpected_status; malformed_response for a 20x whose body is no JSON: an unknown path answers 200
-/// with a page. Never throws.
+/// Reads an answer without an envelope (hosted API). 20x: the JSON body, or null if it is empty. Errors: rate_limited
+/// for 429, with retry_after a second more than Retry-After, which the service rounds down. With a body
+/// `{"error":{"code":C,"message":M,"errors":[...]}}`, `{"error":M}` or `{"message":M}`: params_error (400, 415, 422),
+/// auth_error (401, 403), processing_error (5xx), else api_error, with C as error::type. Without such a body:
+/// auth_error (401, 403), else unexpected_status. malformed_response for a 20x whose body is not JSON: an unknown path
+/// answers 200 with a page. Never throws.
 result<response> parse_bare(http_response answer);
 
-/// Which records. What is empty or 0 asks for nothing.
+/// Selects records. Empty fields and 0 do not restrict the selection.
 struct record_query {
-  std::string cursor{};            ///< Where to go on: record_progress::cursor, or a record's own.
+  std::string cursor{};            ///< Where to resume: record_progress::cursor, or a record's own.
   std::size_t limit = 0;           ///< Records in a page: 1 to 10,000; 0: the service's 100.
-  std::string modified_after{};    ///< As timestamp() has it, 12 months ago at most (hosted API).
-  std::vector<std::string> ids{};  ///< Of these only: 100 at most.
+  std::string modified_after{};    ///< As timestamp() writes it; at most 12 months ago (hosted API).
+  std::vector<std::string> ids{};  ///< Only these ids: 100 at most.
   std::string filter{};            ///< "added", "updated", "deleted", or several with commas.
-  std::string variant{};           ///< Of a sync that has several.
+  std::string variant{};           ///< For a sync that has several variants.
 };
 
 /// A time for record_query::modified_after, such as "2026-02-03T04:05:06Z": the service refuses every other form.
 /// Throws std::out_of_range for a year that has no four digits; with exceptions off: std::abort.
 std::string timestamp(std::chrono::sys_seconds time);
 
-/// How far for_each_record() came.
+/// How far for_each_record() got.
 struct record_progress {
-  std::optional<error> failure{};  ///< What ended it early, if it was a call.
-  /// Where to resume, also after `done`, when new records are asked for: the last record's own cursor, after which none
-  /// comes twice. Records that have no `_nango_metadata.cursor` come again with their page.
+  std::optional<error> failure{};  ///< The error, if a call ended it early.
+  /// Where to resume, even after `done`, to get new records: the last record's own cursor, which repeats no record.
+  /// Records without `_nango_metadata.cursor` are repeated with their page.
   std::string cursor{};
-  std::size_t count = 0;  ///< Records handed on.
-  bool done = false;      ///< All were handed on.
+  std::size_t count = 0;  ///< Number of records passed to `fn`.
+  bool done = false;      ///< True if `fn` has had all records.
 };
 
 #ifndef NANGO_NO_HTTPLIB
-/// Whether a webhook is the service's: `signature_hex` (X-Nango-Hmac-Sha256, in upper or lower case) is the HMAC-SHA256
-/// of the body as it came, with the signing key. In constant time; false for a malformed signature, and for an
-/// empty key. Throws nothing. It is there with the default backend only, whose OpenSSL it needs.
+/// True if a webhook comes from the service: `signature_hex` (X-Nango-Hmac-Sha256, upper or lower case) is the
+/// HMAC-SHA256 of the unchanged body with the signing key. Compares in constant time. False for a malformed signature
+/// and for an empty key. Throws nothing. Requires the default backend, because it needs OpenSSL.
 bool verify_webhook(std::string_view raw_body, std::string_view signature_hex, std::string_view signing_key) noexcept;
 #endif
 
@@ -4587,7 +4587,7 @@ inline void httplib_backend::close_idle() { pool_->close_idle(); }
 
 namespace crm {
 
-/// @{ GET crm/contacts and so on, or one of them by its id, which must not be empty. The client is a handle of a user.
+/// @{ GETs crm/contacts and so on, or one record by its id, which must not be empty. The client is a user's handle.
 /// Errors: those of basic_client::get; invalid_argument for a query that cannot be sent.
 template <http_backend Backend, rate_limiter Limiter>
 result<std::vector<contact>> list_contacts(const basic_client<Backend, Limiter>& user, const contact_query& which = {},
@@ -4625,17 +4625,16 @@ result<opportunity> get_opportunity(const basic_client<Backend, Limiter>& user, 
 }
 /// @}
 
-/// Of each field. (A default one would have each unit look for a way to compare json.)
+/// Compares each field. (A defaulted operator would make each unit look for a way to compare json.)
 template <record Value> bool operator==(const Value& a, const Value& b) {
   bool same = true;
   detail::each_field([&](const char*, const auto& of_a, const auto& of_b) { same = same && of_a == of_b; }, a, b);
   return same;
 }
 
-/// @{ For nlohmann/json: `json(contact)`, in the spelling of the wire and without what is empty, and
-/// `get<crm::contact>()`, of a result or of your own data; where that does not fit it throws std::runtime_error with
-/// the field's place (with exceptions off: std::abort). A time outside of the years 0000 to 9999 cannot be written:
-/// std::out_of_range (with exceptions off: std::abort).
+/// @{ For nlohmann/json. `json(contact)` uses the wire's names and omits empty fields. `get<crm::contact>()` reads a
+/// result or your own data; a mismatch throws std::runtime_error with the field's place. A time outside the years 0000
+/// to 9999 cannot be written: std::out_of_range. (With exceptions off, both call std::abort.)
 template <record Value> void to_json(json& to, const Value& value) { to = detail::write_record(value); }
 template <record Value> void from_json(const json& from, Value& value) {
   auto taken = from;
@@ -4692,8 +4691,8 @@ inline result<response> parse_bare(http_response answer) {
   return e;
 }
 
-/// A handle for one connection (Connection-Id and Provider-Config-Key), limited by the client's own key. An empty or
-/// unclean name makes each of its calls invalid_argument.
+/// A handle for one connection (Connection-Id and Provider-Config-Key), limited by the client's own key. If a name is
+/// empty or invalid in a header, each of its calls is invalid_argument.
 template <http_backend Backend, rate_limiter Limiter>
 basic_client<Backend, Limiter> connection(const basic_client<Backend, Limiter>& client, std::string_view connection_id,
                                           std::string_view provider_config_key) {
@@ -4705,11 +4704,11 @@ basic_client<Backend, Limiter> connection(const basic_client<Backend, Limiter>& 
 
 inline std::string timestamp(std::chrono::sys_seconds time) { return detail::time_text(time); }
 
-/// Hands each record of a model to `fn(json&&)`, page by page (GET records), with the text of one page in memory. `fn`
-/// may return false to stop; what it throws comes out. A record that is changed meanwhile may come again (hosted API),
-/// so take them by their id. `options` is for each page. Errors, in `failure`: those of basic_client::request;
+/// Passes each record of a model to `fn(json&&)`, page by page (GET records), with the text of one page in memory. `fn`
+/// may return false to stop; its exceptions propagate. A record that changes meanwhile may be repeated (hosted API), so
+/// identify records by id. `options` applies to each page. Errors, in `failure`: those of basic_client::request;
 /// invalid_argument for an empty model, a limit over 10,000 or more than 100 ids; decode_error for a malformed page;
-/// malformed_response for a cursor that comes again.
+/// malformed_response for a repeated cursor.
 template <http_backend Backend, rate_limiter Limiter, class Fn>
 record_progress for_each_record(const basic_client<Backend, Limiter>& connection, std::string_view model, Fn&& fn,
                                 const record_query& which = {}, const call_options& options = {}) {
@@ -4753,8 +4752,8 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
   return so_far;
 }
 
-/// Runs an action (POST action/trigger), which may take minutes: give `options` a timeout. It is never sent twice
-/// unless it certainly did not run. What a failed action says of itself is `payload` in error::body.
+/// Runs an action (POST action/trigger), which may take minutes: give `options` a timeout. The request is sent again
+/// only if the action certainly did not run. A failed action's own report is `payload` in error::body.
 template <class Value = json, http_backend Backend, rate_limiter Limiter>
 result<Value> trigger_action(const basic_client<Backend, Limiter>& connection, std::string_view name, const json& input,
                              const call_options& options = {}) {
@@ -4762,7 +4761,8 @@ result<Value> trigger_action(const basic_client<Backend, Limiter>& connection, s
                                          options);
 }
 
-/// Has an action run in the background (X-Async): its id, for wait_for_action. Never sent twice, as trigger_action.
+/// Starts an action in the background (X-Async) and returns its id, for wait_for_action. Sent again only as
+/// trigger_action.
 template <http_backend Backend, rate_limiter Limiter>
 result<std::string> trigger_action_async(const basic_client<Backend, Limiter>& connection, std::string_view name,
                                          const json& input, const call_options& options = {}) {
@@ -4773,10 +4773,11 @@ result<std::string> trigger_action_async(const basic_client<Backend, Limiter>& c
   });
 }
 
-/// Asks for the outcome of such an action (GET action/ID) until there is one, with pauses from 100 ms to 5 s: its
-/// result, or the error that it ended with (script_http_error, action_script_runtime_error, script_internal_error,
-/// action_script_failure in error::type). A 404, a lost connection, a 5xx of a gateway and a 429 are no outcome. At the
-/// deadline timed_out, also for an id that never was. `options.timeout` is for all of it; `options.retry` is not used.
+/// Polls for the outcome of such an action (GET action/ID), with pauses from 100 ms to 5 s. Returns its result, or the
+/// error that it ended with (script_http_error, action_script_runtime_error, script_internal_error,
+/// action_script_failure in error::type). A 404, a lost connection, a gateway's 5xx and a 429 are not outcomes. Returns
+/// timed_out at the deadline, even for an id that never existed. `options.timeout` covers the whole wait;
+/// `options.retry` is not used.
 template <class Value = json, http_backend Backend, rate_limiter Limiter>
 result<Value> wait_for_action(const basic_client<Backend, Limiter>& connection, std::string_view id,
                               const call_options& options = {}) {
@@ -4799,12 +4800,12 @@ result<Value> wait_for_action(const basic_client<Backend, Limiter>& connection, 
 }
 
 /// A handle for the connected API itself, through the proxy: `upstream(connection).get("user/repos")`. Paths are that
-/// API's: relative to the base URL that the integration has, empty or with a slash at the end as it wants them; of a
-/// link to a next page cut the scheme and the host off. Its errors are as parse_bare has them, by status, with body and
-/// headers; a 429 of its own is retried by its own Retry-After and holds nobody, but from `send` it comes as it is. The
-/// service's own errors (400, 401, 403, 404, 424, 429) look the same but for their code in error::type, if the upstream
-/// has no such code. The type of a body is repeated as Nango-Proxy-Content-Type, without which it would not arrive.
-/// Headers named Nango-Proxy-X reach that API as X; Retries, Base-Url-Override and Decompress steer the proxy.
+/// API's, relative to the integration's base URL; they may be empty or end in a slash. Cut scheme and host off a link
+/// to a next page. Errors follow parse_bare, by status, with body and headers. A 429 from the upstream is retried by
+/// its own Retry-After and holds no key, but `send` returns it unchanged. The service's own errors (400, 401, 403, 404,
+/// 424, 429) differ only by their code in error::type, if the upstream has no such code. A body's type is repeated as
+/// Nango-Proxy-Content-Type, without which it would not arrive. Headers named Nango-Proxy-X reach that API as X;
+/// Retries, Base-Url-Override and Decompress steer the proxy.
 template <http_backend Backend, rate_limiter Limiter>
 basic_client<Backend, Limiter> upstream(const basic_client<Backend, Limiter>& connection) {
   auto who = connection.acting_as();
@@ -4813,8 +4814,8 @@ basic_client<Backend, Limiter> upstream(const basic_client<Backend, Limiter>& co
   return connection.as(std::move(who));
 }
 
-/// `send` of upstream(): status, headers and body of the connected API's answer as they came, a 429 too; the service's
-/// own 429 is rate_limited.
+/// `send` of upstream(): returns status, headers and body of the connected API's answer unchanged, even a 429. The
+/// service's own 429 is rate_limited.
 template <http_backend Backend, rate_limiter Limiter>
 result<http_response> proxy(const basic_client<Backend, Limiter>& connection, std::string_view method,
                             std::string_view path, const query& parameters = {}, std::string_view body = {},
