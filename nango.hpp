@@ -1252,7 +1252,7 @@ inline constexpr nanoseconds a_year = std::chrono::hours(24 * 365);
 
 // --- Errors ---------------------------------------------------------------------------------------------------------
 
-// An error before which nothing was sent.
+// An error raised before anything was sent.
 inline error unsent(errc code, std::string message) {
   return {.code = code, .message = std::move(message), .may_have_executed = false};
 }
@@ -1272,7 +1272,7 @@ inline bool has_control(std::string_view text) noexcept {
   }
   return false;
 }
-// What a header can carry: no control characters, and no space at the ends, which is not of a value.
+// A valid header value: no control characters, and no space at either end.
 inline bool is_field_value(std::string_view text) noexcept {
   return !has_control(text) && !text.starts_with(' ') && !text.ends_with(' ');
 }
@@ -1317,7 +1317,7 @@ template <class Exception, class From> [[noreturn]] void raise_as(const From& fr
 }
 inline void raise(const error& e) { raise_as<exception>(e); }
 
-// Runs f; what it threw, if that was a std::exception, else nothing.
+// Runs f. Returns the text of a thrown std::exception, or an empty string.
 template <class Fn> std::string caught(const Fn& f) {
 #ifdef NANGO_DETAIL_EXCEPTIONS
   try {
@@ -1380,10 +1380,10 @@ class error_category final : public std::error_category {
 
 inline constexpr std::size_t kept_body_bytes = 16'384;
 
-// Keeps secrets out of errors, also where a server's answer repeats them.
+// Removes secrets from errors, even where a server's answer repeats them.
 class secrets {
  public:
-  // A short secret is not searched for: it would garble what a server says. The longest comes first, since it may
+  // Short secrets are ignored: masking them would garble the server's text. Longer secrets come first, since one may
   // contain another.
   void add(std::string secret) {
     if (secret.size() < 8) return;
@@ -1413,7 +1413,7 @@ class secrets {
       scrub(field.value);
     }
   }
-  // How much of a secret there is where a text that was cut ends within one; 0 where it ends with a whole one.
+  // The length of a partial secret at the end of a truncated text; 0 if the text ends with a whole one.
   std::size_t cut_part(std::string_view text) const {
     std::size_t part = 0, whole = 0;
     for (const std::string_view secret : secrets_) {
@@ -1442,7 +1442,7 @@ inline nanoseconds times(nanoseconds d, std::size_t n) noexcept {
 }
 inline milliseconds round_up(nanoseconds d) noexcept { return std::chrono::ceil<milliseconds>(d); }
 
-// A wait looks every 50 ms whether it was canceled, so that it ends within 100 ms.
+// Waits check for cancellation every 50 ms, so that they end within 100 ms.
 inline time_point next_look(time_point now, const cancel_token& cancel) noexcept {
   return cancel.cancelable() ? after(now, milliseconds(50)) : never;
 }
@@ -1460,8 +1460,8 @@ template <class Clock> bool sleep_until(time_point t, const cancel_token& cancel
 
 // --- Processes ------------------------------------------------------------------------------------------------------
 
-// Tells this process from those that it was forked from: fork() changes it in the child. (The process's id would be a
-// system call for each call.)
+// Distinguishes this process from its parents: fork() changes the number in the child. (Asking for the process id would
+// cost a system call for each call.)
 inline std::atomic<std::uint64_t> process_number = 0;
 inline void watch_forks() noexcept {
 #ifndef _WIN32
@@ -1472,8 +1472,8 @@ inline void watch_forks() noexcept {
 #endif
 }
 
-// A Value of this process's own. In a child of fork(), Value::for_child() makes another at the first use. The inherited
-// one is never destroyed there: a thread that the child has not may have held its lock.
+// A Value for each process. In a child of fork(), Value::for_child() makes a new one at the first use. The child never
+// destroys the inherited one: a thread that does not exist in the child may have held its lock.
 template <class Value> class per_process {
  public:
   explicit per_process(std::unique_ptr<Value> first) : value_(first.release()) { watch_forks(); }
@@ -1506,13 +1506,14 @@ inline std::string problem_of(const rate& r) {
 // A caller in the line for one key.
 struct limiter_waiter {
   std::condition_variable wake{};
-  limiter_waiter* behind = nullptr;  // of the last one: the first
+  limiter_waiter* behind = nullptr;  // circular: the tail's points to the head
 };
 
-// What is known of one key. Its decisions are functions of this state and of the time; nothing here waits or locks.
+// The state of one key. Its decisions are functions of this state and the time; nothing here waits or locks.
 class limiter_window {
  public:
-  // From when on a caller may go: the first in line, or one that finds no line. never: once a held permit is back.
+  // When the next caller may go: the first in line, or a new one if there is no line. never: a held permit must end
+  // first.
   time_point turn(const rate& r) const {
     return ends_.size() < r.requests ? not_before_ : (std::max)(not_before_, ends_[ends_.size() - r.requests]);
   }
@@ -1551,7 +1552,7 @@ class limiter_window {
     }
   }
 
-  // A permit is given at `now` that could be given from turn() on, to a caller that had to wait or had not.
+  // Records a permit given at `now` that was available from turn() on. `waited`: its caller had to wait.
   void begin(const rate& r, time_point now, bool waited) {
     const auto due = turn(r);
     const auto made_up_for = now - slack(r);
@@ -1562,7 +1563,7 @@ class limiter_window {
     if (now < paced_until_) not_before_ = after((std::max)(due, made_up_for), step(r));
   }
 
-  // A permit comes back at `now`.
+  // Records that a permit ends at `now`.
   void end(const rate& r, time_point now, bool answered) noexcept {
     ends_.pop_back();  // makes room for when it stops counting
     const auto t = after(answered ? now : after(now, r.linger), r.per);
@@ -1573,7 +1574,7 @@ class limiter_window {
     not_before_ = (std::max)(not_before_, (std::min)(until, after(now, 5 * a_minute)));
   }
 
-  // Nothing of it matters any more.
+  // True when the entry can be dropped.
   bool idle(time_point now) const noexcept {
     return last_ == nullptr && (std::max)(not_before_, paced_until_) <= now && (ends_.empty() || ends_.back() <= now);
   }
@@ -1604,10 +1605,10 @@ class limiter_window {
     const auto n = static_cast<nanoseconds::rep>(r.requests);
     return (r.per + r.per / 100 + nanoseconds(n - 1)) / n;
   }
-  // The schedule makes up for callers that woke late, to a step or a hundredth of `per`. More would be a burst.
+  // The schedule absorbs late wake-ups up to a step or a hundredth of `per`. More would allow a burst.
   static nanoseconds slack(const rate& r) noexcept { return (std::max)(step(r), r.per / 100); }
 
-  // When each request stops counting, in order; never: its permit is held. Those that have passed stay a while.
+  // When each request stops counting, in order; never: its permit is held. Expired entries stay for a while.
   std::vector<time_point> ends_{};
   time_point not_before_ = long_ago;   // nobody goes earlier: a hold, or a step after the last permit
   time_point paced_until_ = long_ago;  // callers go step by step
@@ -1625,8 +1626,8 @@ struct limiter_shard {
   std::mutex mutex{};
   std::unordered_map<std::string, limiter_window, text_hash, std::equal_to<>> keys{};
   std::size_t bucket = 0;  // where the next sweep goes on
-  std::size_t calls = 0;   // each 8th sweeps a bit of some shard ...
-  std::size_t to_sweep;    // ... and the next time of the one after it
+  std::size_t calls = 0;   // every 8th call sweeps 16 buckets of one shard
+  std::size_t to_sweep;    // round robin over the shards
 
   limiter_shard(const rate& r, std::size_t sweeps_first) : limits(r), to_sweep(sweeps_first) {}
 
@@ -1659,7 +1660,7 @@ struct limiter_shards {
   std::unique_ptr<limiter_shards> for_child() const { return std::make_unique<limiter_shards>(all[0]->limits); }
 };
 
-// All keys of a limiter, in shards with a lock and a life of their own: callers of different keys rarely meet.
+// All keys of a limiter. Each shard has its own lock and lifetime, so callers of different keys rarely contend.
 template <class Clock> class limiter {
  public:
   rate limits;
@@ -1740,8 +1741,8 @@ template <class Clock> class limiter {
     return shards[(hash ^ (hash >> 16)) % shards.size()];
   }
 
-  // Forgets a few idle keys of some shard now and then, so that memory follows the active keys. The caller has locked
-  // `own` and looks its key up afterwards.
+  // Drops a few idle keys of one shard now and then, so that memory follows the active keys. The caller holds the lock
+  // of `own` and looks its key up afterwards.
   void sweep_some(limiter_shard& own, time_point now) {
     if (++own.calls % 8 != 0) return;
     const auto& shards = shards_.get().all;
@@ -1772,13 +1773,13 @@ inline bool equal_names(std::string_view a, std::string_view b) noexcept {  // A
   while (same < a.size() && same < b.size() && lower(a[same]) == lower(b[same])) ++same;
   return same == a.size() && same == b.size();
 }
-// Without the spaces and tabs at its ends.
+// Strips spaces and tabs from both ends.
 inline std::string_view trimmed(std::string_view text) noexcept {
   while (!text.empty() && is_one_of(text.front(), " \t")) text.remove_prefix(1);
   while (!text.empty() && is_one_of(text.back(), " \t")) text.remove_suffix(1);
   return text;
 }
-// The whole text, in decimal.
+// Parses the whole text as a decimal number.
 inline std::optional<std::uint64_t> parse_number(std::string_view text) noexcept {
   std::uint64_t value = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -1971,7 +1972,7 @@ inline result<std::string> build_url(const endpoint& base, std::string_view path
 
 inline bool is_success(int status) noexcept { return status >= 200 && status < 300; }
 
-// Where the string ends that begins at `quote`: at its closing quote, or with the text.
+// The end of the string that begins at `quote`: its closing quote, or the end of the text.
 inline std::size_t end_of_string(std::string_view text, std::size_t quote) noexcept {
   for (auto end = quote;;) {
     end = text.find('"', end + 1);
@@ -1992,7 +1993,7 @@ inline bool is_deeper_than(std::size_t most, std::string_view text) noexcept {
   return false;
 }
 
-// The code unit of a `\uXXXX` that stands there; 0: there is none.
+// The code unit of the `\uXXXX` at `at`; 0 if there is none.
 inline unsigned escaped_unit(std::string_view text, std::size_t at) noexcept {
   unsigned unit = 0;
   if (at + 6 > text.size() || text.substr(at, 2) != "\\u") return 0;
@@ -2014,7 +2015,7 @@ inline bool mend_surrogates(std::string& text) {
   return mended;
 }
 
-// Deeper than this counts as no JSON: to copy or dump such a value overflows the stack.
+// Deeper JSON counts as invalid: copying or dumping such a value overflows the stack.
 inline constexpr std::size_t most_levels = 512;
 inline bool is_too_deep(std::string_view text) noexcept {
   return text.size() > 2 * most_levels && is_deeper_than(most_levels, text);
@@ -2024,7 +2025,7 @@ inline bool is_too_deep(std::string_view text) noexcept {
 inline json parse_text(std::string_view text, bool throws = false) {
   return json::parse(text.data(), text.data() + text.size(), nullptr, throws);
 }
-// Discarded if it is no JSON. A NUL byte, which nlohmann/json takes for the end of the text, is none.
+// Discarded if the text is not JSON. A NUL byte makes it invalid; nlohmann/json would take it for the end of the text.
 inline json parse_json(std::string_view text) {
   if (is_one_of('\0', text) || is_too_deep(text)) return json(json::value_t::discarded);
   auto value = parse_text(text);
@@ -2033,8 +2034,9 @@ inline json parse_json(std::string_view text) {
   return mend_surrogates(copy) ? parse_text(copy) : value;
 }
 
-// Reads an answer that has a list, in one pass. It keeps what is around the list as json::parse() would, with the list
-// empty, and builds one element at a time, for `take(list_reader&)` to use up, which returns false to stop.
+// Reads an answer that contains a list, in one pass. It keeps everything around the list as json::parse() would, with
+// the list empty. It builds one element at a time and calls `take(list_reader&)`, which may use it up and returns false
+// to stop.
 class list_reader {
  public:
   // The list is the member of that name; empty: the whole answer.
@@ -2121,7 +2123,7 @@ class list_reader {
   json* member_ = nullptr;  // of the object that was opened last
   bool is_due_ = false;     // the name of the list came last
 };
-// Why there is no list of that name; empty: there is one.
+// Why the list is missing; empty if it is there.
 inline std::string problem_of_list(std::string_view name, const json& around) {
   const json none;
   const auto member = around.is_object() ? around.find(name) : around.end();
@@ -2129,7 +2131,7 @@ inline std::string problem_of_list(std::string_view name, const json& around) {
   if (found->is_array()) return {};
   return std::string(name.empty() ? "the answer" : name) + " is not an array, but of type " + found->type_name();
 }
-// Why parse_json() refuses a text; empty: it does not.
+// Why parse_json() refuses a text; empty if it accepts it.
 inline std::string problem_of_json(std::string text) {
   if (text.empty()) return "it is empty";
   if (is_too_deep(text)) return "it is nested deeper than " + std::to_string(most_levels) + " levels";
@@ -2157,7 +2159,7 @@ inline bool is_web_page(std::string_view body) {
   return starts_with("<!doctype html") || starts_with("<html");
 }
 
-// The text of that name in an object; null where there is none.
+// The string member of that name; null if there is none.
 inline std::string* find_text(json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() ? found->get_ptr<std::string*>() : nullptr;
@@ -2196,7 +2198,7 @@ inline std::optional<std::chrono::sys_seconds> parse_http_date(std::string text)
   return std::chrono::sys_days(date) + std::chrono::seconds((hour * 60 + minute) * 60 + second);
 }
 
-// Seconds, rounded up; of several numbers the largest. Nothing where one is none.
+// Seconds, rounded up; the largest of several numbers. Empty if any part is not a number.
 inline std::optional<std::chrono::seconds> parse_seconds(std::string_view list) noexcept {
   constexpr auto most = static_cast<std::uint64_t>(a_year / std::chrono::seconds(1));
   std::optional<std::uint64_t> largest;
@@ -2224,7 +2226,7 @@ inline std::chrono::sys_seconds time_of(const http_response& answer) {
   return date ? *date : std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 }
 
-// A value of Retry-After: seconds or a date, at most a year. Nothing for what is neither.
+// A value of Retry-After: seconds or a date, capped at a year. Empty if it is neither.
 inline std::optional<std::chrono::seconds> wait_asked_for(const std::string& value, const http_response& answer) {
   if (const auto number = parse_seconds(value)) return number;
   const auto date = parse_http_date(value);
@@ -2242,7 +2244,7 @@ inline std::optional<milliseconds> retry_after(const http_response& answer) {
   return longest;
 }
 
-// What the API says in an error envelope.
+// The error that an error envelope describes.
 inline error said_by_api(std::string type, std::string* text) {
   error e{.code = errc::api_error, .type = std::move(type)};
   if (e.type == to_string(errc::params_error)) e.code = errc::params_error;
@@ -2266,13 +2268,13 @@ inline std::string first_bytes(std::string_view body) {
   while (end + 3 > kept_body_bytes && goes_on(end)) --end;
   return std::string(body.substr(0, goes_on(end) ? kept_body_bytes : end));
 }
-// What an error keeps of the answer that it is about.
+// Copies headers and first bytes of an answer into an error about it.
 inline void keep_answer(error& e, const http_response& answer) {
   e.headers = answer.headers;
   e.body = first_bytes(answer.body);
 }
 
-// What an answer means that has no envelope.
+// The error for an answer without an envelope.
 inline error without_envelope(int status, const std::string& body) {
   error e{.code = errc::unexpected_status, .message = "the answer is no envelope"};
   if (is_success(status)) {
@@ -2322,7 +2324,7 @@ inline bool is_token(std::string_view text) noexcept {  // RFC 9110
   return !text.empty() && each_is(text, allowed);
 }
 
-// Where a proxy is, and as whom to speak to it.
+// A proxy's address and credentials.
 struct proxy_address {
   std::string host{}, user{}, password{};
   std::string written_password{};  // percent-encoded as it was given
@@ -2353,7 +2355,7 @@ inline result<proxy_address> parse_proxy(std::string_view proxy) {
   return found;
 }
 
-// Options that make sense, and what they come to.
+// The parsed parts of valid options.
 struct checked_options {
   endpoint base{};
   proxy_address proxy{};
@@ -2418,7 +2420,7 @@ inline std::string problem_of_header(const header& field, bool of_identity) {
   return {};
 }
 
-// What all calls of a handle have in common.
+// State shared by all calls of a handle.
 struct handle : identity {
   nango::headers all_headers{};  // complete for a call without a body and extra headers
   std::string refused{};         // why each call is refused: the identity is bad
@@ -2525,7 +2527,7 @@ inline result<prepared> prepare(const call& asked, const endpoint& base) {
   return ready;
 }
 
-// Whether no number in it is NaN or infinite, which would be sent as null.
+// True if no number in the value is NaN or infinite; those would be sent as null.
 inline bool is_finite(const json& value) {
   if (value.is_number_float()) return std::isfinite(value.get<double>());
   if (!value.is_structured()) return true;
@@ -2534,7 +2536,7 @@ inline bool is_finite(const json& value) {
   }
   return true;
 }
-// The text of a JSON body, for a call that lives no longer. Where there is none, the call is refused.
+// The text of a JSON body, which must outlive the call. If the body has no text, the call is refused.
 struct json_text {
   std::string text{}, problem{};
   call put_into(call asked) const {
@@ -2568,7 +2570,7 @@ template <class Integer> bool fits(const json& number) {
   return value == std::floor(value) && value >= static_cast<double>(least) &&
          value < std::ldexp(1.0, std::numeric_limits<Integer>::digits);
 }
-// json::get() into `to`; why not, if it fails.
+// Runs json::get() into `to`; returns the reason if it fails.
 template <class Value> std::string get_into(std::optional<Value>& to, json& from) {
   if constexpr (std::same_as<Value, json>) return to.emplace(std::move(from)), std::string();
   if constexpr (std::integral<Value> && !std::same_as<Value, bool>) {
@@ -2576,15 +2578,15 @@ template <class Value> std::string get_into(std::optional<Value>& to, json& from
   }
   return caught([&] { to.emplace(from.get<Value>()); });
 }
-// Makes a Value of JSON, which it may use up. Says what does not fit at that place of the answer; empty: all does. CRM
-// resources have one of their own.
+// Decodes a Value from JSON, which it may use up. Returns what does not fit at that place; empty on success. CRM
+// resources specialize it.
 template <class Value> struct decoder {
   static std::string read(json& from, std::optional<Value>& to, const std::string& place) {
     auto failure = get_into(to, from);
     return failure.empty() ? failure : place + " is not of the type asked for: " + failure;
   }
 };
-// Hands on what `fn` may use up; false: enough.
+// Passes the value to `fn`; false if `fn` asks to stop.
 template <class Fn, class Value> bool hand_on(Fn& fn, Value&& value) {
   if constexpr (std::is_void_v<std::invoke_result_t<Fn&, Value&&>>) {
     std::invoke(fn, std::forward<Value>(value));
@@ -2600,14 +2602,14 @@ inline error too_large(int status, std::size_t most) {
           .message = "the answer exceeds client_options::max_response_bytes (" + std::to_string(most) + ")"};
 }
 
-// Whether the server has surely seen the last of a request: an answer came, or nothing was sent.
+// True if the server is certainly done with a request: an answer came, or nothing was sent.
 inline bool server_is_done(const result<http_response>& sent) noexcept {
   return sent || !sent.error().may_have_executed || sent.error().http_status != 0 ||
          sent.error().code == errc::response_too_large || sent.error().code == errc::malformed_response;
 }
 
-// The call ends before another attempt: with what stopped it where that is the caller or no attempt was made, else
-// with the last attempt's error.
+// The error of a call that ends before another attempt: the reason it stopped if that is cancellation or no attempt was
+// made, else the last attempt's error.
 inline error without_turn(error stopped, std::optional<error> so_far) {
   if (stopped.code != errc::canceled && so_far) return *std::move(so_far);
   stopped.attempts = so_far ? so_far->attempts : 0;
@@ -2615,7 +2617,7 @@ inline error without_turn(error stopped, std::optional<error> so_far) {
   return stopped;
 }
 
-// What a call brought: what the answer means, or the answer as it came.
+// The outcome of a call: the decoded answer, or the raw one.
 struct arrival {
   response meaning{};      // of an answer to send() nothing
   http_response answer{};  // to send() all of it, of a list the text
@@ -2633,7 +2635,7 @@ struct arrival {
   }
 };
 
-// What the copies and handles of a client share, and the way of a call.
+// The state that a client's copies and handles share, and the path of a call.
 template <class Backend, class Limiter> class client_core {
   using clock = typename Limiter::clock;
   using permit = typename Limiter::permit;
@@ -2756,7 +2758,7 @@ template <class Backend, class Limiter> class client_core {
     }
   }
 
-  // The door by which each error leaves: it says whose it is, in one line each, and has no secrets.
+  // Every error leaves through here: it gets the request's name and one-line texts, and loses its secrets.
   error leave(const call& asked, error e) const {
     const auto path = relative(asked.path.substr(0, asked.path.find_first_of("?#")));
     e.request = one_line(std::string(asked.method) + ' ' + asked.who.path_prefix + std::string(path));
@@ -2912,13 +2914,13 @@ template <class Backend, class Limiter> class client_core {
   bool is_upstream(const prepared& ready, const http_response& answer) const {
     return options_.dialect.is_upstream != nullptr && options_.dialect.is_upstream(relative(ready.path), answer);
   }
-  // As long as the dialect says after an answer.
+  // Holds the key for as long as the dialect says.
   void hold_for(const handle& who, const prepared& ready, const http_response& answer) {
     if (options_.dialect.hold_for == nullptr || who.limit_key.empty()) return;
     const auto rest = options_.dialect.hold_for(relative(ready.path), answer);
     if (rest) limiter_.hold(who.limit_key, after(clock::now(), *rest));
   }
-  // How long a 429 holds that names no time.
+  // How long a 429 without a Retry-After holds the key.
   nanoseconds limited_span() {
     if constexpr (requires { limiter_.rate().per; }) {
       return limiter_.rate().per;  // which may be another than that of the options
@@ -2987,7 +2989,8 @@ template <class Backend, class Limiter> class client_core {
     return list.wrong(std::move(meaning).error());
   }
 
-  // By the dialect. What a parse function of a program's own leaves out of the error of an error answer is added.
+  // Calls the dialect's parse, and adds the body and headers that a custom parse leaves out of the error for an error
+  // answer.
   result<response> interpret(http_response answer) const {
     if (is_success(answer.status)) return options_.dialect.parse(std::move(answer));
     error kept;
@@ -2998,7 +3001,7 @@ template <class Backend, class Limiter> class client_core {
     return outcome;
   }
 
-  // The observer hears of no secret either.
+  // The observer gets no secrets either.
   void observe(attempt seen) const {
     if (!options_.on_attempt) return;
     error told{.type = std::string(seen.path), .body = std::string(seen.limit_key)};
@@ -4114,7 +4117,7 @@ inline std::optional<crm::time_point> parse_time(std::string_view text) noexcept
   return is_of_four_digits(time) ? std::optional(time) : std::nullopt;
 }
 
-// A text that can be read back.
+// Writes a time in the form that parse_time reads.
 inline std::string time_text(crm::time_point time) {
   if (!is_of_four_digits(time)) raise_as<std::out_of_range>("a time outside of the years 0000 to 9999");
   const auto day = std::chrono::floor<std::chrono::days>(time);
@@ -4206,7 +4209,7 @@ class record_reader {
   std::string problem_{};
 };
 
-// To JSON. What is empty is left out.
+// Converts to JSON, without empty fields.
 template <crm::record Record> json write_record(const Record& record);
 template <class Value> json written(const Value& value) {
   if constexpr (crm::record<Value>) {
@@ -4233,7 +4236,7 @@ template <crm::record Record> json write_record(const Record& record) {
   return to;
 }
 
-// Comma-separated; an element must not be two.
+// Joins with commas; an element must not contain one.
 inline result<std::string> comma_list(const std::vector<std::string>& all, const char* name) {
   std::string joined;
   for (const auto& one : all) {
@@ -4373,7 +4376,7 @@ inline result<query> query_of(std::string_view model, const hosted::record_query
   return parameters;
 }
 
-// True if this answer says nothing of how an action ended.
+// True if this answer does not tell how the action ended.
 inline bool is_still_open(const error& e) {
   const auto mentions = [&](const char* text) { return e.body.find(text) != std::string::npos; };
   // It may still run, or the service could not look; else the action is beyond help.
@@ -4382,7 +4385,7 @@ inline bool is_still_open(const error& e) {
   const bool has_no_turn = e.code == errc::rate_limited;  // of the service's or of the limiter's
   return e.http_status == 404 || has_no_turn || (!is_outcome && is_worth_another(e));
 }
-// The end of the wait for an action, after the last answer.
+// The error that ends the wait for an action, made from the last answer.
 inline error gave_up(error last, errc why) {
   last.code = why;
   last.message = "the action had not ended, or never was; the last answer: " + last.message;
@@ -4416,7 +4419,7 @@ inline std::string read_next(const json& page, std::string& next) {
   next = found->get<std::string>();
   return {};
 }
-// What this section needs of a client beside its public members.
+// Private parts of a client that this section uses.
 struct insides {
   template <class Client, class Fn, class Finish>
   static result<std::size_t> for_each(const Client& client, std::string_view path, Fn& fn, const query& parameters,
@@ -4428,8 +4431,7 @@ struct insides {
   }
 };
 
-// Tells a cursor that comes again, remembering one at a time (Brent): at the latest when a circle was gone through for
-// the third time.
+// Detects a cycle of cursors with O(1) memory (Brent), at the latest on the third pass through the cycle.
 class cursor_watch {
  public:
   bool comes_again(const std::string& cursor) {
