@@ -18,8 +18,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 
-# The headers that nango.hpp includes, httplib's among them.
-{ echo '#define CPPHTTPLIB_OPENSSL_SUPPORT'; grep '^#include' "$root/nango.hpp"; } > headers.hpp
+# The headers that nango.hpp includes, httplib's among them, but for those of Windows.
+{ echo '#define CPPHTTPLIB_OPENSSL_SUPPORT'; grep '^#include' "$root/nango.hpp" | grep -v wincrypt; } > headers.hpp
 printf '#include "headers.hpp"\n' > headers.cpp
 printf '#define CPPHTTPLIB_OPENSSL_SUPPORT\n#include "nango.hpp"\n' > nango.cpp
 
