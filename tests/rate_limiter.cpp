@@ -739,13 +739,16 @@ class line {
     for (int i = 0; i < count; ++i) join();
   }
 
-  // Lets everybody look at the clock until nobody leaves any more; how many are gone then.
+  // Lets everybody look at the clock until nobody leaves any more, twice in a row: one that had looked just before the
+  // time changed waits again after the first wake-up. How many are gone then.
   std::size_t settle() {
-    for (auto before = gone();; before = gone()) {
+    auto before = gone();
+    for (int quiet = 0; quiet < 2; ++quiet) {
       const auto mark = strict_clock::wake_everybody();
       while (strict_clock::waiting_since(mark) + gone() < threads_.size()) std::this_thread::yield();
-      if (gone() == before) return before;
+      if (std::exchange(before, gone()) != before) quiet = -1;
     }
+    return before;
   }
   // Wakes nobody: the limiter and the clock have to.
   departure& await(std::size_t which) {
