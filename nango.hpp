@@ -3065,10 +3065,8 @@ template <class Backend, class Limiter> class client_core {
 constexpr bool is_from_0_11_4(std::string_view version) noexcept {  // #if cannot compare texts
   return !version.starts_with("0.") || (version.size() > 3 && version[3] != '.' && version >= "0.11.4");
 }
-static_assert(
-    is_from_0_11_4(CPPHTTPLIB_VERSION),
-    "nango.hpp needs cpp-httplib 0.11.4 or later: take a newer httplib.h, or define NANGO_NO_HTTPLIB and bring "
-    "a backend of your own");
+static_assert(is_from_0_11_4(CPPHTTPLIB_VERSION),
+              "nango.hpp needs cpp-httplib 0.11.4 or later, or NANGO_NO_HTTPLIB and a backend of your own");
 
 // Out of memory is reported as nothing else.
 template <class Pointer> Pointer allocated(Pointer made) {
@@ -3230,15 +3228,10 @@ inline std::vector<const addrinfo*> interleave(const addrinfo* list) {
 }
 
 inline std::string describe_connect_failure(int code) {
-  switch (code) {
-    case refused: return "connection refused";
-    case no_network:
-    case no_host: return "host or network unreachable";
-    case no_handle:
-    case no_handle_left: return "too many open files on this side";
-    case no_port: return "no free port on this side";
-    default: return std::system_category().message(code);
-  }
+  if (code == refused) return "connection refused";
+  if (code == no_network || code == no_host) return "host or network unreachable";
+  if (code == no_handle || code == no_handle_left) return "too many open files on this side";
+  return code == no_port ? "no free port on this side" : std::system_category().message(code);
 }
 // A lookup needs descriptors too, and blames the name where there are none.
 inline std::string describe_lookup_failure(int code) {
@@ -3594,15 +3587,11 @@ class connection {
     purpose_ = "no tunnel through the proxy ";
     if (!connect(proxy.host, proxy.port)) return false;
     const auto target = authority_of(leads_to.base.host, leads_to.base.port);
-    std::string user;
-    if (!proxy.user.empty()) {
-      user = "Proxy-Authorization: " + httplib::make_basic_authentication_header(proxy.user, proxy.password).second +
-             "\r\n";
-    }
+    const auto [name, value] = httplib::make_basic_authentication_header(proxy.user, proxy.password, true);
+    const auto user = proxy.user.empty() ? "" : name + ": " + value + "\r\n";
     write_now("CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n" + user + "\r\n");  // whole: it is the first
     incoming head;
-    while (head.status < 200 && read_head(head)) {
-    }
+    while (head.status < 200 && read_head(head)) continue;
     const bool is_told = ended_ == errc{} && head.status < 600, is_granted = is_told && is_success(head.status);
     if (is_granted && !has_input()) {
       place_ = target;
@@ -3622,8 +3611,7 @@ class connection {
     if (const char* name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(tls_), 0); name != nullptr) {  // no address
       SSL_ctrl(tls_, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(name));
     }
-    while (outcome_of(SSL_connect(tls_), 0) == 0 && wait(wanted())) {
-    }
+    while (outcome_of(SSL_connect(tls_), 0) == 0 && wait(wanted())) continue;
     if (const long verdict = SSL_get_verify_result(tls_); verdict != X509_V_OK) {
       const std::string why = X509_verify_cert_error_string(verdict);
       return fail_to_open(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
@@ -3647,8 +3635,8 @@ class connection {
   bool has_sent_ = false;      // a byte of the request
   int last_ = SSL_ERROR_NONE;  // what came of the last operation, as SSL_get_error has it
 
-  const std::unique_ptr<char[]> buffer_{
-      new char[buffer_size]};  // what was received and not yet read, from begin_ to end_
+  // What was received and not yet read, from begin_ to end_.
+  const std::unique_ptr<char[]> buffer_{new char[buffer_size]};
   std::size_t begin_ = 0, end_ = 0;
 };
 
@@ -3726,10 +3714,8 @@ class exchange final : public codec_stream {
   bool send(std::string_view rest) {
     while (!rest.empty() && !is_early_) {
       const auto done = on_.write_now(rest);
-      if (done > 0) {
-        rest.remove_prefix(static_cast<std::size_t>(done));
-        continue;
-      }
+      rest.remove_prefix(static_cast<std::size_t>((std::max)(done, std::ptrdiff_t{0})));
+      if (done > 0) continue;
       const bool goes_on = done == 0 && on_.wait_to_write() && on_.fill(false) && (!on_.has_input() || read_head());
       is_early_ = is_final_ || !goes_on;
       if (!goes_on) on_.forgive_end();
@@ -3795,8 +3781,8 @@ class exchange final : public codec_stream {
     }
     if (is_undecodable_ && !is_complete_ && is_success(answer_.status)) return on_.refuse(bad_encoding);
     if (length_ && *length_ > room()) return refuse_size();
-    if (length_)
-      answer_.body.reserve(static_cast<std::size_t>((std::min)(*length_, std::uint64_t{64} << 20)));  // it may lie
+    // Not all of what may be a lie.
+    answer_.body.reserve(static_cast<std::size_t>((std::min)(length_.value_or(0), std::uint64_t{64} << 20)));
     left_ = is_chunked_ ? 0 : length_.value_or((std::numeric_limits<std::uint64_t>::max)());
     return true;
   }
@@ -3935,10 +3921,7 @@ class httplib_pool {
     const bool is_pinned =
         X509_VERIFY_PARAM_set1_ip_asc(parameters, host) == 1 || X509_VERIFY_PARAM_set1_host(parameters, host, 0) == 1;
     if (!is_pinned) return unsent(errc::tls_failed, "OpenSSL does not take the host " + leads_to.base.host);
-    const bool is_given = !ca_file.empty();
-    if (is_given ? SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1 : trust_system(context)) {
-      return {};
-    }
+    if (ca_file.empty() ? trust_system(context) : SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1) return {};
     ERR_clear_error();
     return refuse("client_options::ca_file cannot be read or holds no certificate in PEM form: " + one_line(ca_file));
   }
@@ -3968,14 +3951,12 @@ class httplib_pool {
   std::unique_ptr<connection> reuse() {
     const auto now = steady_clock::now();
     for (auto& idle = idle_.get();;) {
-      std::unique_ptr<connection> found;
-      {
-        const std::unique_lock lock(idle.mutex);
-        if (idle.all.empty()) return found;
-        const auto place = now >= idle.all.front()->usable_until ? idle.all.begin() : idle.all.end() - 1;
-        found = std::move(*place);
-        idle.all.erase(place);
-      }
+      std::unique_lock lock(idle.mutex);
+      if (idle.all.empty()) return nullptr;
+      const auto place = now >= idle.all.front()->usable_until ? idle.all.begin() : idle.all.end() - 1;
+      auto found = std::move(*place);
+      idle.all.erase(place);
+      lock.unlock();
       if (now < found->usable_until && found->is_quiet()) return found;
     }
   }
