@@ -26,24 +26,26 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = ROOT / 'build' / 'fuzz'
 CXX = os.environ.get('CXX', 'clang++-16')
-UPSTREAM = os.environ.get('NANGO_UPSTREAM_HTTPLIB', '').split(':')[-1]  # the newest of several.split(':')[-1]
+UPSTREAM = os.environ.get('NANGO_UPSTREAM_HTTPLIB', '').split(':')[-1]  # the newest of several
 
 # The tests whose texts are seeds, and the bytes that choose what else there is to choose.
 TARGETS = {
-    'envelope': (['envelope.cpp', 'client.cpp'], [b'\0\x1f\x1f', b'\x02\x1f\x1f', b'\x08' + b'7\x1f\x1f']),
-    'bare': (['hosted.cpp', 'support/hosted_answers.json'], [b'\0\x1f\x1f', b'\x02\x1f\x1f', b'\x05\x1f\x1f']),
-    'url': (['path.cpp', 'client_options.cpp'], [b'\0\0\x1f', b'\0\1\x1f', b'\0\0', b'\0\0\x1fx\x1f']),
-    'headers': (['client.cpp', 'client_options.cpp'], [b'\0\0\x1f\x1f\x1f\x1f\x1fX-A\x1f', b'\1\0\x1f', b'\0\0']),
-    'retry_after': (['envelope.cpp', 'retry.cpp'], [b'\0', b'\4']),
-    'times': (['crm.cpp'], [b'\1']),
-    'numbers': (['crm.cpp', 'client.cpp'], [bytes([which]) for which in range(8)]),
-    'crm': (['crm.cpp'], [bytes([which]) for which in range(6)]),
-    'lists': (['lists.cpp', 'crm.cpp'], [b'\0\0\0\x1f\x1f', b'\1\0\0\x1f\x1f', b'\0\1\0\x1f\x1f']),
-    'webhook': (['hosted_webhook.cpp'], [b'\0\0', b'\1\3key\x1f', b'\4\0key\x1fbody\x1f']),
-    'client': (['client_retries.cpp', 'client_secrets.cpp', 'client_limiter.cpp'], [b'', b'\7\xd0\0\2\0\x0a\1\0']),
-    'limiter': (['rate_limiter.cpp'], [b'', b'\1\x64\1\0\x10']),
-    'backend': (['faults.cpp', 'httplib_answers.cpp', 'httplib_backend.cpp', 'support/faults.hpp', 'support/phases.hpp'],
-                [b'\0\0\0\0\0', b'\7\0\0\1\0', b'\0\2\0\1\3']),
+    'envelope': (['unit/envelope.cpp', 'unit/client.cpp'], [b'\0\x1f\x1f', b'\x02\x1f\x1f', b'\x08' + b'7\x1f\x1f']),
+    'bare': (['unit/hosted.cpp', 'support/hosted_answers.json'], [b'\0\x1f\x1f', b'\x02\x1f\x1f', b'\x05\x1f\x1f']),
+    'url': (['unit/path.cpp', 'unit/client_options.cpp'], [b'\0\0\x1f', b'\0\1\x1f', b'\0\0', b'\0\0\x1fx\x1f']),
+    'headers': (['unit/client.cpp', 'unit/client_options.cpp'],
+                [b'\0\0\x1f\x1f\x1f\x1f\x1fX-A\x1f', b'\1\0\x1f', b'\0\0']),
+    'retry_after': (['unit/envelope.cpp', 'unit/retry.cpp'], [b'\0', b'\4']),
+    'times': (['unit/crm.cpp'], [b'\1']),
+    'numbers': (['unit/crm.cpp', 'unit/client.cpp'], [bytes([which]) for which in range(8)]),
+    'crm': (['unit/crm.cpp'], [bytes([which]) for which in range(6)]),
+    'lists': (['unit/lists.cpp', 'unit/crm.cpp'], [b'\0\0\0\x1f\x1f', b'\1\0\0\x1f\x1f', b'\0\1\0\x1f\x1f']),
+    'webhook': (['loopback/hosted_webhook.cpp'], [b'\0\0', b'\1\3key\x1f', b'\4\0key\x1fbody\x1f']),
+    'client': (['unit/client_retries.cpp', 'unit/client_secrets.cpp', 'unit/client_limiter.cpp'],
+               [b'', b'\7\xd0\0\2\0\x0a\1\0']),
+    'limiter': (['unit/rate_limiter.cpp'], [b'', b'\1\x64\1\0\x10']),
+    'backend': (['loopback/faults.cpp', 'loopback/httplib_answers.cpp', 'loopback/httplib_backend.cpp',
+                 'support/faults.hpp', 'support/phases.hpp'], [b'\0\0\0\0\0', b'\7\0\0\1\0', b'\0\2\0\1\3']),
 }
 ON_HTTPLIB = {'webhook', 'backend', 'headers'}
 WITH_SERVER = {'backend', 'headers'}

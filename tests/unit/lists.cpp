@@ -347,7 +347,7 @@ std::size_t names_in(const std::string& text) {
 TEST_CASE("of any answer the same comes as of get") {
   std::mt19937 random(27);
   std::size_t successes = 0, failures = 0;
-  for (int i = 0; i < 60'000; ++i) {
+  for (int i = 0; i < 10'000; ++i) {
     const auto body = mutated(random);
     CAPTURE(body);
     fixture f(i % 5 == 0 ? bare : [](nango::client_options&) {});
@@ -370,8 +370,8 @@ TEST_CASE("of any answer the same comes as of get") {
       REQUIRE(all.outcome.error().body == got.error().body);
     }
   }
-  CHECK(successes > 5'000);
-  CHECK(failures > 5'000);
+  CHECK(successes > 800);
+  CHECK(failures > 800);
 }
 
 }  // namespace lists_tests
