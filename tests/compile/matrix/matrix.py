@@ -56,6 +56,7 @@ class Combination:
     missing: str = ""   # what has to be there for it, and is not
     runs: bool = True
     own_include: bool = True  # by -I
+    emulator: str = ""  # what runs it
 
     def title(self):
         return " | ".join([self.compiler, self.standard, self.library, self.backend, self.what])
@@ -139,6 +140,11 @@ def combinations(folder):
                flags=["-include", "windows.h", "-isystem", str(folder / "json")])
     # Debian's gcc-multilib, which links /usr/include/asm, cannot be installed beside cross compilers.
     yield core("g++-12", "c++20", what="32 bits", flags=["-m32", "-idirafter", "/usr/include/x86_64-linux-gnu"])
+    # /usr/include last: JSON is there, and this machine's C library. (processors.sh runs the unit tests there.)
+    for triple, emulator, what in [("arm-linux-gnueabihf", "qemu-arm", "32-bit ARM, run by qemu"),
+                                   ("s390x-linux-gnu", "qemu-s390x", "s390x (big-endian), run by qemu")]:
+        yield core(f"{triple}-g++-12", "c++20", what=what, emulator=emulator,
+                   flags=["-static", "-Wno-psabi", "-idirafter", "/usr/include"])
     yield core("g++-12", "c++20", what="hostile macros", flags=hostile)
     yield core("clang++-19", "c++2c", what="hostile macros", flags=["-stdlib=libc++", *hostile], library="libc++ 19")
     yield packaged("g++-12", "c++20", what="hostile macros", flags=hostile, sources=["../alone.cpp"])
@@ -169,7 +175,8 @@ def run(command, **more):
 
 def play(number, combination, folder):
     """What came of it: ok, skipped or FAIL, and the line to print."""
-    missing = combination.missing or ("" if shutil.which(combination.compiler) else combination.compiler)
+    programs = [combination.compiler, *combination.emulator.split()]
+    missing = combination.missing or ", ".join(name for name in programs if not shutil.which(name))
     if missing:
         return "skipped", f"skipped | {combination.title()} | {missing} is missing"
     program = folder / f"program-{number}"
@@ -191,7 +198,7 @@ def play(number, combination, folder):
     how = "compiled only"
     if combination.runs:
         try:
-            ended = run([str(program)])
+            ended = run([*combination.emulator.split(), str(program)])
         except OSError as e:  # a kernel without 32 bits
             if e.errno != errno.ENOEXEC:
                 raise
