@@ -17,6 +17,8 @@ set linetype 1 linecolor '#999999' linewidth 4
 set linetype 2 linecolor '#00aa66' linewidth 2 pointtype 7 pointsize 0.4
 set linetype 3 linecolor '#e0b060' linewidth 4
 set linetype 4 linecolor '#0066cc' linewidth 2 pointtype 7 pointsize 0.4
+set linetype 5 linecolor '#aa3377' linewidth 2 pointtype 7 pointsize 0.4
+set linetype 6 linecolor '#cc5533' linewidth 2 pointtype 7 pointsize 0.4
 
 sizes = "('1 kB' 1e3, '32 kB' 32e3, '1 MB' 1e6, '32 MB' 32e6)"
 users = "('1' 1, '100' 100, '10,000' 1e4, '1,000,000' 1e6)"
@@ -29,10 +31,12 @@ set title 'time of a call, by size of answer'
 set xtics @sizes
 set ytics @times
 plot [] [1:1e8] \
-  table index 'body' using 1:4 title 'by hand, over TLS' with lines linetype 3, \
-  '' index 'body' using 1:5 title 'nango.hpp, over TLS' linetype 4, \
+  table index 'body' using 1:6 title 'by hand, over TLS' with lines linetype 3, \
+  '' index 'body' using 1:7 title 'nango.hpp, over TLS' linetype 4, \
   '' index 'body' using 1:2 title 'json::parse' with lines linetype 1, \
-  '' index 'body' using 1:3 title 'nango.hpp' linetype 2
+  '' index 'body' using 1:3 title 'nango.hpp' linetype 2, \
+  '' index 'body' using 1:5 title 'typed list' linetype 5, \
+  '' index 'body' using 1:4 title 'for\_each' linetype 6
 
 set title 'time of a call, by users seen'
 set xtics @users
@@ -53,10 +57,12 @@ set title 'memory above the answer, by its size'
 set xtics @sizes
 set ytics @memory
 plot [] [1e3:1e11] \
-  table index 'body' using 1:8 title 'by hand, over TLS' with lines linetype 3, \
-  '' index 'body' using 1:9 title 'nango.hpp, over TLS' linetype 4, \
-  '' index 'body' using 1:6 title 'json::parse' with lines linetype 1, \
-  '' index 'body' using 1:7 title 'nango.hpp' linetype 2
+  table index 'body' using 1:12 title 'by hand, over TLS' with lines linetype 3, \
+  '' index 'body' using 1:13 title 'nango.hpp, over TLS' linetype 4, \
+  '' index 'body' using 1:8 title 'json::parse' with lines linetype 1, \
+  '' index 'body' using 1:9 title 'nango.hpp' linetype 2, \
+  '' index 'body' using 1:11 title 'typed list' linetype 5, \
+  '' index 'body' using 1:10 title 'for\_each' linetype 6
 
 set title 'memory kept, by users seen'
 set xtics @users
