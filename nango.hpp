@@ -2578,12 +2578,12 @@ template <class Value> std::string get_into(std::optional<Value>& to, json& from
   }
   return caught([&] { to.emplace(from.get<Value>()); });
 }
-// Decodes a Value from JSON, which it may use up. Returns what does not fit at that place; empty on success. CRM
-// resources specialize it.
+// Decodes a Value from JSON, which it may use up. Returns what does not fit, as the words that follow the value's
+// place; empty on success. CRM resources specialize it.
 template <class Value> struct decoder {
-  static std::string read(json& from, std::optional<Value>& to, const std::string& place) {
+  static std::string read(json& from, std::optional<Value>& to) {
     auto failure = get_into(to, from);
-    return failure.empty() ? failure : place + " is not of the type asked for: " + failure;
+    return failure.empty() ? failure : " is not of the type asked for: " + failure;
   }
 };
 // Passes the value to `fn`; false if `fn` asks to stop.
@@ -2697,9 +2697,9 @@ template <class Backend, class Limiter> class client_core {
     if (auto failure = ask(asked, read, found)) return *std::move(failure);
     if constexpr (is_decoded) {
       std::optional<Value> value;
-      auto problem = decoder<Value>::read(found.meaning.result, value, "result");
+      const auto problem = decoder<Value>::read(found.meaning.result, value);
       if (problem.empty()) return *std::move(value);
-      return misfit(asked, found, std::move(problem));
+      return misfit(asked, found, "result" + problem);
     } else if constexpr (std::is_void_v<Value>) {
       return {};
     } else {
@@ -2745,8 +2745,8 @@ template <class Backend, class Limiter> class client_core {
                     std::string& problem) const {
     using decoded = typename std::conditional_t<is_result<Value>, Value, result<Value>>::value_type;
     std::optional<decoded> value;
-    problem =
-        decoder<decoded>::read(reader.element, value, std::string(name) + '[' + std::to_string(reader.index) + ']');
+    problem = decoder<decoded>::read(reader.element, value);
+    if (!problem.empty()) problem = std::string(name) + '[' + std::to_string(reader.index) + ']' + problem;
     if constexpr (!is_result<Value>) {
       return problem.empty() && hand_on(fn, *std::move(value));
     } else {
@@ -4115,18 +4115,16 @@ inline std::string time_text(crm::time_point time) {
 // text clears a field of any type, a number may stand where a text is due, and a text where a number or a bool is.
 class record_reader {
  public:
-  explicit record_reader(std::string place) : place_(std::move(place)) {}
-
-  // What does not fit, and where, with the record's id; never what the answer says there.
-  const std::string& problem() const noexcept { return problem_; }
+  // What does not fit, with its place in the record and the record's id; never what the answer says there.
+  std::string problem() const { return place_ + problem_; }
 
   template <crm::record Record> void read(json& from, Record& to) {
     if (!from.is_object()) return expected("an object", from);
     const auto read_field = [&](const char* name, auto& field) {
       if (!problem_.empty()) return;
       const auto found = from.find(name);
-      json nothing;
-      within(place_.empty() ? "" : ".", name, [&] { read(found != from.end() ? *found : nothing, field); });
+      read(found != from.end() ? *found : missing_, field);
+      if (!problem_.empty()) place_.insert(0, std::string(".") + name);
     };
     each_field(read_field, to);
     if constexpr (requires { to.id; }) {
@@ -4138,7 +4136,8 @@ class record_reader {
     if (!from.is_array()) return expected("an array", from);
     to.reserve(from.size());
     for (std::size_t i = 0; i < from.size() && problem_.empty(); ++i) {
-      within("[", std::to_string(i) + ']', [&] { read(from[i], to.emplace_back()); });
+      read(from[i], to.emplace_back());
+      if (!problem_.empty()) place_.insert(0, '[' + std::to_string(i) + ']');
     }
   }
   template <class Value> void read(json& from, std::optional<Value>& to) {
@@ -4176,18 +4175,12 @@ class record_reader {
   void read(json& from, json& to) { to = std::move(from); }
 
  private:
-  template <class Fn> void within(const char* mark, std::string_view part, const Fn& f) {
-    const auto size = place_.size();
-    place_.append(mark).append(part);
-    f();
-    place_.resize(size);
-  }
   void expected(const char* what, const json& found) {
-    problem_ = (place_.empty() ? "the value" : place_) + " is not " + what + ", but of type " + found.type_name();
+    problem_ = std::string(" is not ") + what + ", but of type " + found.type_name();
   }
 
-  std::string place_;
-  std::string problem_{};
+  std::string place_{}, problem_{};
+  json missing_{};  // null; nothing changes it
 };
 
 // Converts to JSON, without empty fields.
@@ -4246,8 +4239,8 @@ inline result<query> query_of(const crm::contact_query& which) {
 }
 
 template <crm::record Record> struct decoder<Record> {
-  static std::string read(json& from, std::optional<Record>& to, std::string place) {
-    record_reader reader(std::move(place));
+  static std::string read(json& from, std::optional<Record>& to) {
+    record_reader reader;
     reader.read(from, to.emplace());
     return reader.problem();
   }
@@ -4378,9 +4371,9 @@ struct action_id {
   friend void from_json(const json&, action_id&);  // what a call gives has one; the decoder below reads it
 };
 template <> struct decoder<action_id> {
-  static std::string read(json& from, std::optional<action_id>& to, const std::string& place) {
+  static std::string read(json& from, std::optional<action_id>& to) {
     auto* id = find_text(from, "id");
-    if (id == nullptr || id->empty()) return place + " has no id of an action";
+    if (id == nullptr || id->empty()) return " has no id of an action";
     to.emplace().text = std::move(*id);
     return {};
   }
@@ -4622,13 +4615,12 @@ template <record Value> void to_json(json& to, const Value& value) { to = detail
 template <record Value> void from_json(const json& from, Value& value) {
   auto taken = from;
   Value found{};
-  detail::record_reader reader("");
+  detail::record_reader reader;
   reader.read(taken, found);
-  if (reader.problem().empty()) {
-    value = std::move(found);
-    return;
-  }
-  detail::raise_as<std::runtime_error>(reader.problem());
+  const auto problem = reader.problem();
+  if (!problem.empty())
+    detail::raise_as<std::runtime_error>(problem[0] == '.' ? problem.substr(1) : "the value" + problem);
+  value = std::move(found);
 }
 /// @}
 
