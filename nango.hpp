@@ -10,10 +10,9 @@
 ///
 /// A call flows one way: Client (checks, URL, headers) -> Rate limiter (one permit for each attempt) -> HTTP seam
 /// (a backend sends) -> Envelope (the answer becomes a result) -> Retries (again from the limiter, or out).
-/// The sections follow that flow, first all public declarations, then `detail`, then the definitions in the same order,
-/// among them the functions of the last two sections with their documentation:
-/// Errors, HTTP seam, Rate limiter, Paths and queries, Envelope, Retries, Client, Default backend; and, made of these
-/// and unknown to them, CRM resources and Hosted API.
+/// The sections come bottom up, first as public declarations, then as `detail`, then as definitions: Errors, HTTP seam,
+/// Rate limiter, Paths and queries, Envelope, Retries, Client, Default backend; and, made of these and unknown to them,
+/// CRM resources and Hosted API, whose function templates are declared and documented where they are defined.
 ///
 /// Needs nlohmann/json, and cpp-httplib with TLS unless NANGO_NO_HTTPLIB is defined.
 
@@ -167,7 +166,7 @@ enum class errc : int {
   auth_error = 3,            ///< AUTH_ERROR: missing or invalid API key or user token (API basics: HTTP 401).
   api_error = 4,             ///< An `error_type` that this version does not know; see error::type.
   rate_limited = 5,          ///< HTTP 429, or the limiter's wait would exceed the deadline.
-  unexpected_status = 6,     ///< Not 20x and no envelope: a gateway's page, a redirect.
+  unexpected_status = 6,     ///< Not 20x (200 to 299) and no envelope: a gateway's page, a redirect.
   invalid_argument = 101,    ///< The call is wrong; nothing was sent.
   malformed_response = 102,  ///< Body without an envelope or at odds with the status; unsound HTTP.
   decode_error = 103,        ///< The result does not have the requested type.
@@ -206,7 +205,8 @@ inline bool operator==(const std::error_code& code, errc e) noexcept {
 /// Prints to_string(code).
 std::ostream& operator<<(std::ostream& out, errc code);
 
-/// Everything known about a failed call. No field contains a secret, but what the server said may be personal data.
+/// Everything known about a failed call. No field contains a secret of 8 characters or more, but what the server said
+/// may be personal data.
 struct error {
   errc code{};            ///< What went wrong; never 0 in an error of this library.
   int http_status = 0;    ///< The answer's status; 0 without an HTTP answer.
@@ -259,7 +259,7 @@ struct limiter_place {  // of a permit; moving it leaves `shard` empty
 };
 struct handle;
 template <class Backend, class Limiter> class client_core;
-struct insides;
+struct client_access;
 class httplib_pool;
 }  // namespace detail
 
@@ -588,7 +588,8 @@ concept rate_limiter = requires(Limiter& limiter, std::string_view key, typename
 /// Free slots are given at once. After a caller has had to wait, callers of the key are served in order of arrival and
 /// spaced 1.01 * per / requests apart, until 2 * per pass in which nobody has to wait: gateways that estimate a rate
 /// from fixed windows refuse some bursts that stay below the limit. The spacing follows a schedule, so a caller that
-/// wakes late does not delay those behind it, up to a hundredth of `per`. Callers of other keys never wait for them.
+/// wakes late does not delay those behind it, up to one step of the schedule, or a hundredth of `per` if that is
+/// longer. Callers of other keys never wait for them.
 ///
 /// A key is forgotten once it no longer affects any decision. This class is a copyable handle: copies share state, so
 /// several clients of a process can share one limit.
@@ -761,7 +762,7 @@ struct attempt {
   std::optional<errc> outcome{};                        ///< Empty on success.
   std::chrono::nanoseconds waited{};                    ///< Time in the limiter, including its hold after a 429.
   std::chrono::nanoseconds elapsed{};                   ///< Time in the backend.
-  std::optional<std::chrono::milliseconds> retry_in{};  ///< Set if another attempt follows.
+  std::optional<std::chrono::milliseconds> retry_in{};  ///< Set if another attempt is planned.
   std::string_view limit_key{};                         ///< The limiter's key, such as the user token: personal data.
   std::span<const header> headers{};                    ///< The answer's headers; empty without an answer.
 };
@@ -825,7 +826,7 @@ struct call_options {
   /// replaces the client's.
   nango::headers headers{};
   std::optional<std::chrono::milliseconds> timeout{};  ///< Overrides client_options::timeout. More than 0.
-  cancel_token cancel{};                               ///< Ends the call within 100 ms.
+  cancel_token cancel{};                               ///< Ends the call within 100 ms, except in the name lookup.
   std::optional<retry_policy> retry{};                 ///< Overrides client_options::retry.
   /// Retries this call like a PUT, whatever its method: for a request with an Idempotency-Key, for example. The client
   /// inspects no header: a server that does not recognize the repeated request may act on it twice.
@@ -993,7 +994,7 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   }
 
  private:
-  friend struct detail::insides;
+  friend struct detail::client_access;
   basic_client(std::shared_ptr<core> shared, std::shared_ptr<const detail::handle> who)
       : core_(std::move(shared)), handle_(std::move(who)) {}
   static result<basic_client> wrap(result<std::shared_ptr<core>> made) {
@@ -1021,7 +1022,8 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 ///   Content-Length. It is written once. Redirects are not followed.
 /// - An answer that arrives while the body is being written ends the writing and becomes the outcome.
 /// - A response head is limited to 64 KiB and 1,000 headers, and one line may use all of it. The same limits apply to
-///   trailers, which are dropped. Interim answers are skipped. An unsound head or framing is malformed_response.
+///   trailers, which are dropped. Interim answers are skipped, and their heads count. An unsound head or framing is
+///   malformed_response.
 /// - The addresses of a name share connect_timeout. Each gets a head start of 250 ms over the next (RFC 8305).
 /// - A connection whose peer is gone (a NAT that forgot it, a machine that slept) fails with connection_failed after 5
 ///   to 15 s on Linux; elsewhere the deadline ends the call.
@@ -1029,8 +1031,9 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 ///   at most 50 s, or less if the server's Keep-Alive says so, and no connection for longer than 10 minutes. The next
 ///   call closes expired ones.
 /// - A child of fork() makes its own connections and leaves the parent's alone.
-/// - With CPPHTTPLIB_ZLIB_SUPPORT, which must be the same in the whole program, requests ask for gzip. Answers are
-///   returned decompressed, without Content-Encoding and Content-Length; a truncated or corrupt stream is
+/// - With CPPHTTPLIB_ZLIB_SUPPORT, which must be the same in the whole program, all requests but HEAD ask for gzip.
+/// Answers
+///   are returned decompressed, without Content-Encoding and Content-Length; a truncated or corrupt stream is
 ///   malformed_response. A call with its own Accept-Encoding gets its answer unchanged, and so does a call whose error
 ///   answer cannot be decoded.
 ///
@@ -1229,8 +1232,8 @@ struct record_progress {
 
 #ifndef NANGO_NO_HTTPLIB
 /// True if a webhook comes from the service: `signature_hex` (X-Nango-Hmac-Sha256, upper or lower case) is the
-/// HMAC-SHA256 of the unchanged body with the signing key. Compares in constant time. False for a malformed signature
-/// and for an empty key. Throws nothing. Requires the default backend, because it needs OpenSSL.
+/// HMAC-SHA256 of the unchanged body with the signing key. Compares in constant time. False for a malformed signature,
+/// an empty key, and a key over 64 KiB. Throws nothing. Requires the default backend, because it needs OpenSSL.
 bool verify_webhook(std::string_view raw_body, std::string_view signature_hex, std::string_view signing_key) noexcept;
 #endif
 
@@ -1506,7 +1509,7 @@ inline std::string problem_of(const rate& r) {
 // A caller in the line for one key.
 struct limiter_waiter {
   std::condition_variable wake{};
-  limiter_waiter* behind = nullptr;  // circular: the tail's points to the head
+  limiter_waiter* next_in_line = nullptr;  // circular: the tail's points to the head
 };
 
 // The state of one key. Its decisions are functions of this state and the time; nothing here waits or locks.
@@ -1582,21 +1585,21 @@ class limiter_window {
   bool has_line() const noexcept { return last_ != nullptr; }
   std::size_t in_line() const noexcept {  // counted, not kept: most keys have no line, and there may be a million
     std::size_t count = 0;
-    for (const auto* w = last_; w != nullptr; w = w->behind == last_ ? nullptr : w->behind) ++count;
+    for (const auto* w = last_; w != nullptr; w = w->next_in_line == last_ ? nullptr : w->next_in_line) ++count;
     return count;
   }
-  bool is_first(const limiter_waiter& waiter) const noexcept { return last_->behind == &waiter; }
+  bool is_first(const limiter_waiter& waiter) const noexcept { return last_->next_in_line == &waiter; }
   void wake_first() noexcept {
-    if (last_ != nullptr) last_->behind->wake.notify_one();
+    if (last_ != nullptr) last_->next_in_line->wake.notify_one();
   }
   void enter_line(limiter_waiter& waiter) noexcept {
-    waiter.behind = last_ != nullptr ? std::exchange(last_->behind, &waiter) : &waiter;
+    waiter.next_in_line = last_ != nullptr ? std::exchange(last_->next_in_line, &waiter) : &waiter;
     last_ = &waiter;
   }
   void leave_line(limiter_waiter& waiter) noexcept {
     auto* before = last_;
-    while (before->behind != &waiter) before = before->behind;
-    before->behind = waiter.behind;
+    while (before->next_in_line != &waiter) before = before->next_in_line;
+    before->next_in_line = waiter.next_in_line;
     if (last_ == &waiter) last_ = before != &waiter ? before : nullptr;
   }
 
@@ -2245,7 +2248,7 @@ inline std::optional<milliseconds> retry_after(const http_response& answer) {
 }
 
 // The error that an error envelope describes.
-inline error said_by_api(std::string type, std::string* text) {
+inline error error_from_envelope(std::string type, std::string* text) {
   error e{.code = errc::api_error, .type = std::move(type)};
   if (e.type == to_string(errc::params_error)) e.code = errc::params_error;
   if (e.type == to_string(errc::processing_error)) e.code = errc::processing_error;
@@ -2296,7 +2299,7 @@ inline error without_envelope(int status, const std::string& body) {
 
 // --- Retries --------------------------------------------------------------------------------------------------------
 
-// Without an envelope. 520 to 524 are those of a content network before the API.
+// For answers without an envelope. A CDN in front of the API sends 520 to 524.
 inline bool is_worth_another(int status) noexcept {
   return status == 408 || status == 500 || (status >= 502 && status <= 504) || (status >= 520 && status <= 524);
 }
@@ -2699,7 +2702,7 @@ template <class Backend, class Limiter> class client_core {
       std::optional<Value> value;
       const auto problem = decoder<Value>::read(found.meaning.result, value);
       if (problem.empty()) return *std::move(value);
-      return misfit(asked, found, "result" + problem);
+      return decode_failure(asked, found, "result" + problem);
     } else if constexpr (std::is_void_v<Value>) {
       return {};
     } else {
@@ -2732,7 +2735,7 @@ template <class Backend, class Limiter> class client_core {
       if (problem.empty()) problem = finish(reader.around);
     }
     if (problem.empty()) return reader.index;
-    return misfit(asked, list, std::move(problem));
+    return decode_failure(asked, list, std::move(problem));
   }
 
  private:
@@ -2754,7 +2757,7 @@ template <class Backend, class Limiter> class client_core {
       arrival about;  // one bad record does not carry all that came
       about.meaning.http_status = list.meaning.http_status;
       about.meaning.attempts = list.meaning.attempts;
-      return hand_on(fn, Value(misfit(asked, about, std::exchange(problem, {}))));
+      return hand_on(fn, Value(decode_failure(asked, about, std::exchange(problem, {}))));
     }
   }
 
@@ -2767,7 +2770,7 @@ template <class Backend, class Limiter> class client_core {
     hidden_.scrub(e);
     return e;
   }
-  error misfit(const call& asked, const arrival& found, std::string problem) const {
+  error decode_failure(const call& asked, const arrival& found, std::string problem) const {
     return leave(asked, found.wrong({.code = errc::decode_error, .message = std::move(problem)}));
   }
 
@@ -2939,7 +2942,7 @@ template <class Backend, class Limiter> class client_core {
     return e;
   }
 
-  // The readings. To send() an answer is what it is, but for a 429.
+  // The readings. send() returns every answer unchanged, except a 429.
   std::optional<error> read_as_it_came(const call&, http_response answer, bool upstream, arrival& found) const {
     if (answer.status != 429 || upstream) {
       found.answer = std::move(answer);
@@ -2978,7 +2981,7 @@ template <class Backend, class Limiter> class client_core {
   std::string_view list_name(const call_options& options) const {
     return options.list_member ? std::string_view(*options.list_member) : options_.dialect.list_member;
   }
-  // What is wrong by what is around a list, or by its text where that is not to be read as one.
+  // The error in the members around a list, or in the whole text if it cannot be read as a list.
   std::optional<error> fault_around(const arrival& list, std::string_view name, const list_reader& reader,
                                     bool whole) const {
     auto meaning =
@@ -3063,23 +3066,24 @@ template <class Backend, class Limiter> class client_core {
 // --- Default backend ------------------------------------------------------------------------------------------------
 
 constexpr bool is_from_0_11_4(std::string_view version) noexcept {  // #if cannot compare texts
-  return !version.starts_with("0.") || (version.size() > 3 && version[3] != '.' && version >= "0.11.4");
+  const auto digits = version.starts_with("0.") ? version.find('.', 2) - 2 : version.size();  // of the minor version
+  return digits > 2 || (digits == 2 && version >= "0.11.4");
 }
 static_assert(is_from_0_11_4(CPPHTTPLIB_VERSION),
               "nango.hpp needs cpp-httplib 0.11.4 or later, or NANGO_NO_HTTPLIB and a backend of your own");
 
-// Out of memory is reported as nothing else.
+// A null pointer means out of memory: throws std::bad_alloc.
 template <class Pointer> Pointer allocated(Pointer made) {
   if (!made) raise_as<std::bad_alloc>(std::bad_alloc());
   return made;
 }
 
-// What systems differ in: sockets and their errors, signals, and authorities.
+// Platform differences: sockets and their errors, SIGPIPE, and the system's trusted CAs.
 #ifdef _WIN32
 inline constexpr int interrupted = WSAEINTR, would_block = WSAEWOULDBLOCK, connecting = WSAEWOULDBLOCK;
 inline constexpr int refused = WSAECONNREFUSED, no_network = WSAENETUNREACH, no_host = WSAEHOSTUNREACH;
-inline constexpr int no_handle = WSAEMFILE, no_handle_left = WSAENOBUFS, no_port = WSAEADDRNOTAVAIL,
-                     silent = WSAETIMEDOUT;
+inline constexpr int no_handle = WSAEMFILE, no_system_handle = WSAENOBUFS, no_port = WSAEADDRNOTAVAIL,
+                     no_answer = WSAETIMEDOUT;
 inline int last_error() noexcept { return ::WSAGetLastError(); }
 inline std::string lookup_message(int code) { return std::system_category().message(code); }
 inline socket_t open_socket(int family) noexcept {
@@ -3095,12 +3099,12 @@ inline std::ptrdiff_t send_some(socket_t socket, const char* data, std::size_t s
 inline std::ptrdiff_t receive_some(socket_t socket, char* to, std::size_t size, int flags = 0) noexcept {
   return ::recv(socket, to, static_cast<int>((std::min)(size, std::size_t{1} << 30)), flags);
 }
-// Before Windows 10 of 2020 it does not tell of a connect that fails, which then ends at its timeout.
+// Before Windows 10 version 2004, WSAPoll does not report a failed connect, which then times out.
 inline int poll_sockets(std::span<pollfd> sockets, int patience) noexcept {
   return ::WSAPoll(sockets.data(), static_cast<ULONG>(sockets.size()), patience);
 }
 
-// A root that the system restricts to other uses, such as signed code, is none for us.
+// False for a root CA that Windows restricts to other uses, such as code signing.
 inline bool is_root_of_servers(const CERT_CONTEXT* root) {
   DWORD size = 0;
   if (!::CertGetEnhancedKeyUsage(root, 0, nullptr, &size)) return false;
@@ -3145,7 +3149,7 @@ inline bool trust_system(SSL_CTX* context) {
 #else
 inline constexpr int interrupted = EINTR, would_block = EAGAIN, connecting = EINPROGRESS;
 inline constexpr int refused = ECONNREFUSED, no_network = ENETUNREACH, no_host = EHOSTUNREACH;
-inline constexpr int no_handle = EMFILE, no_handle_left = ENFILE, no_port = EADDRNOTAVAIL, silent = ETIMEDOUT;
+inline constexpr int no_handle = EMFILE, no_system_handle = ENFILE, no_port = EADDRNOTAVAIL, no_answer = ETIMEDOUT;
 inline int last_error() noexcept { return errno; }
 inline std::string lookup_message(int code) { return ::gai_strerror(code); }
 inline socket_t open_socket(int family) noexcept {
@@ -3200,8 +3204,8 @@ inline socket_t make_socket(int family) noexcept {
   return made;
 }
 
-// True if nothing comes from the peer's system any more, neither acknowledgements nor answers to probes. A peer that is
-// slow, or does not read, still acknowledges. Only Linux tells.
+// True if the peer's host sends neither ACKs nor replies to keep-alive probes. A slow peer, or one that does not read,
+// still sends ACKs. Linux only (TCP_INFO).
 inline bool is_peer_gone([[maybe_unused]] socket_t socket, [[maybe_unused]] nanoseconds since_last_write) noexcept {
 #ifdef __linux__
   constexpr milliseconds patience(5'000);
@@ -3230,10 +3234,10 @@ inline std::vector<const addrinfo*> interleave(const addrinfo* list) {
 inline std::string describe_connect_failure(int code) {
   if (code == refused) return "connection refused";
   if (code == no_network || code == no_host) return "host or network unreachable";
-  if (code == no_handle || code == no_handle_left) return "too many open files on this side";
+  if (code == no_handle || code == no_system_handle) return "too many open files on this side";
   return code == no_port ? "no free port on this side" : std::system_category().message(code);
 }
-// A lookup needs descriptors too, and blames the name where there are none.
+// Without a free descriptor getaddrinfo blames the name, so this tests for one first.
 inline std::string describe_lookup_failure(int code) {
   const auto probe = make_socket(AF_INET);
   if (probe == INVALID_SOCKET) return describe_connect_failure(last_error());
@@ -3242,8 +3246,8 @@ inline std::string describe_lookup_failure(int code) {
   return "the name service failed: " + lookup_message(code);
 }
 
-// An exchange as httplib's codec sees it. What it asks for aside from reading and writing differs between releases, so
-// that none of it says override.
+// The stream that httplib reads and writes. Its other virtual functions differ between releases, so none of them is
+// marked `override`.
 class codec_stream : public httplib::Stream {
  public:
   virtual bool keep(std::string_view body) = 0;
@@ -3256,8 +3260,8 @@ class codec_stream : public httplib::Stream {
   void get_local_ip_and_port(std::string&, int&) const {}
   socket_t socket() const { return INVALID_SOCKET; }
 };
-// httplib as a codec: its client, with a stream of ours where its socket would be. An override turns a signature that a
-// release changes into a compile error, and never into a connection of httplib's own.
+// Uses httplib's client as a codec, with our stream as its socket. `override` turns a signature that a release changes
+// into a compile error, never into a connection of httplib's own.
 template <class Client, class... StartTime> class codec_client : public Client {
  public:
   codec_client() : Client("localhost", 80) {
@@ -3299,11 +3303,12 @@ struct incoming : http_response {
   std::size_t head_bytes_left = std::size_t{64} << 10;
 };
 
-// One connection: socket, tunnel, TLS, and each wait within the limits of the request at hand. It stays where it is
-// made, since OpenSSL points to it. Nothing is sent when it closes, so that a child of fork() may close it too.
+// One connection: socket, tunnel and TLS. Every wait obeys the current request's deadline and cancel token. A
+// connection never moves, because OpenSSL points to it. Closing it sends nothing, so a child of fork() may close it
+// too.
 class connection {
  public:
-  explicit connection(const route& r) : leads_to(r) {}
+  explicit connection(const route& r) : target(r) {}
   ~connection() {
     SSL_free(tls_);
     for (const auto& each : sockets_) close_socket(each.fd);
@@ -3312,13 +3317,13 @@ class connection {
   connection& operator=(const connection&) = delete;
 
   codec http{};
-  const route& leads_to;
+  const route& target;
   const char* phase = "";  // of the request at hand, for messages
   time_point usable_until{};
   nanoseconds idle_limit{};
   const time_point born = steady_clock::now();
 
-  // Takes the limits of the next request, and opens what is not open yet; false: it ended.
+  // Takes the limits of the next request, and opens the connection if need be; false: the exchange ended.
   bool begin(const http_request& request) {
     deadline_ = request.deadline;
     cancel_ = request.cancel;
@@ -3328,7 +3333,7 @@ class connection {
     return !is_over(steady_clock::now()) && (!sockets_.empty() || open());
   }
 
-  // Why nothing more is read or written; errc{}: it goes on.
+  // The error that ended the exchange; errc{} while it continues.
   errc ended() const noexcept { return ended_; }
   error failure() const { return {.code = ended_, .message = problem_, .may_have_executed = has_sent_}; }
   // Ends the exchange; always false. What ended it first counts.
@@ -3340,20 +3345,20 @@ class connection {
   }
   bool refuse(const char* problem) { return end(errc::malformed_response, problem); }
   // True if the peer ended its stream in good order.
-  bool is_closed() const noexcept { return last_ == SSL_ERROR_ZERO_RETURN; }
-  // The stream's end is none of the exchange: a body ended with it, or what the peer said before may still be there.
+  bool is_closed() const noexcept { return last_ssl_error_ == SSL_ERROR_ZERO_RETURN; }
+  // Clears connection_failed: the body ended with the stream, or earlier input may still be readable.
   void forgive_end() noexcept {
     if (ended_ == errc::connection_failed) ended_ = {};
   }
 
   bool has_input() const noexcept { return begin_ != end_; }
-  // True if the next byte that comes is the first of the next answer, as far as can be known.
+  // True if nothing unread is known, so that the next byte starts the next answer.
   bool is_quiet() noexcept {
     char next = 0;
     return !has_unread() && receive_some(socket(), &next, 1, MSG_PEEK) < 0 && must_wait();
   }
 
-  // Writes some of the data. 0: not before the socket is ready; negative: it ended.
+  // Writes some of the data. 0: the socket would block; negative: the exchange ended.
   std::ptrdiff_t write_now(std::string_view data) {
     if (is_over(steady_clock::now())) return -1;
     const auto size = static_cast<int>((std::min)(data.size(), std::size_t{1} << 30));
@@ -3453,16 +3458,16 @@ class connection {
   // Connects, asks the proxy for a tunnel, shakes hands.
   bool open() {
     const auto deadline =
-        std::exchange(deadline_, (std::min)(deadline_, after(steady_clock::now(), leads_to.connect_timeout)));
-    const bool is_connected = leads_to.proxy.port == 0 ? connect(leads_to.base.host, leads_to.base.port) : tunnel();
+        std::exchange(deadline_, (std::min)(deadline_, after(steady_clock::now(), target.connect_timeout)));
+    const bool is_connected = target.proxy.port == 0 ? connect(target.base.host, target.base.port) : tunnel();
     deadline_ = deadline;
     has_sent_ = false;  // what went to the proxy is none of the request
     if (ended_ == errc::timed_out && steady_clock::now() < deadline) {
       ended_ = {};
-      return end(errc::connection_failed, "no connection to " + place_ + " within client_options::connect_timeout (" +
-                                              std::to_string(leads_to.connect_timeout.count()) + " ms)");
+      return end(errc::connection_failed, "no connection to " + peer_ + " within client_options::connect_timeout (" +
+                                              std::to_string(target.connect_timeout.count()) + " ms)");
     }
-    return is_connected && (!leads_to.base.tls || shake_hands());
+    return is_connected && (!target.base.tls || shake_hands());
   }
   socket_t socket() const noexcept { return sockets_.front().fd; }
   void drop(std::size_t i) noexcept {
@@ -3478,8 +3483,8 @@ class connection {
     if (now >= deadline_) end(errc::timed_out, std::string("the deadline passed while ") + phase);
     return ended_ != errc{};
   }
-  bool lose(const char* how) { return end(errc::connection_failed, "the connection to " + place_ + how + phase); }
-  // Ends what is not open yet. This says more than what reading and writing found.
+  bool lose(const char* how) { return end(errc::connection_failed, "the connection to " + peer_ + how + phase); }
+  // Replaces an I/O error with the reason that opening failed; keeps timed_out and canceled.
   bool fail_to_open(errc code, const std::string& problem) {
     if (ended_ != errc::timed_out && ended_ != errc::canceled) ended_ = {};
     return end(code, problem);
@@ -3516,13 +3521,13 @@ class connection {
     if (done < 0 && must_wait()) BIO_set_flags(bio, retry_flag | BIO_FLAGS_SHOULD_RETRY);
     return static_cast<int>(done);
   }
-  short wanted() const noexcept { return last_ == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN; }
+  short wanted() const noexcept { return last_ssl_error_ == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN; }
   // What became of an operation: the bytes; 0: it waits for what is wanted(); -1: it ended.
   std::ptrdiff_t outcome_of(std::ptrdiff_t done, int waiting) {
     if (done > 0) return done;
     const int plain = done == 0 ? SSL_ERROR_ZERO_RETURN : must_wait() ? waiting : SSL_ERROR_SYSCALL;
-    last_ = tls_ != nullptr ? SSL_get_error(tls_, static_cast<int>(done)) : plain;
-    if (last_ == SSL_ERROR_WANT_READ || last_ == SSL_ERROR_WANT_WRITE) return 0;
+    last_ssl_error_ = tls_ != nullptr ? SSL_get_error(tls_, static_cast<int>(done)) : plain;
+    if (last_ssl_error_ == SSL_ERROR_WANT_READ || last_ssl_error_ == SSL_ERROR_WANT_WRITE) return 0;
     lose(" broke while ");
     return -1;
   }
@@ -3538,7 +3543,7 @@ class connection {
   }
 
   bool connect(const std::string& host, int port) {
-    place_ = authority_of(host, port);
+    peer_ = authority_of(host, port);
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* found = nullptr;
@@ -3546,13 +3551,13 @@ class connection {
     if (code == EAI_MEMORY) allocated(found);
     const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
     const auto problem = code != 0 ? describe_lookup_failure(code) : race(interleave(found));
-    return problem.empty() || fail_to_open(errc::connection_failed, purpose_ + place_ + ": " + problem);
+    return problem.empty() || fail_to_open(errc::connection_failed, purpose_ + peer_ + ": " + problem);
   }
-  // The first address that answers wins. Each has a head start of 250 ms before the next (RFC 8305), so that one that
-  // never answers takes no time from the others. Empty, or why the last one failed.
+  // Tries the next address 250 ms after the one before, or when that fails (RFC 8305), so a silent address delays no
+  // other. The first to connect wins. Returns why the last one failed; empty on success.
   std::string race(const std::vector<const addrinfo*>& addresses) {
     sockets_.reserve(addresses.size());
-    int code = silent;
+    int code = no_answer;
     for (auto next = addresses.begin(); next != addresses.end() || !sockets_.empty();) {
       if (next != addresses.end()) {
         const auto& address = **next++;
@@ -3583,28 +3588,28 @@ class connection {
     return describe_connect_failure(code);
   }
   bool tunnel() {
-    const auto& proxy = leads_to.proxy;
+    const auto& proxy = target.proxy;
     purpose_ = "no tunnel through the proxy ";
     if (!connect(proxy.host, proxy.port)) return false;
-    const auto target = authority_of(leads_to.base.host, leads_to.base.port);
+    const auto origin = authority_of(target.base.host, target.base.port);
     const auto [name, value] = httplib::make_basic_authentication_header(proxy.user, proxy.password, true);
     const auto user = proxy.user.empty() ? "" : name + ": " + value + "\r\n";
-    write_now("CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n" + user + "\r\n");  // whole: it is the first
+    write_now("CONNECT " + origin + " HTTP/1.1\r\nHost: " + origin + "\r\n" + user + "\r\n");  // whole: it is the first
     incoming head;
     while (head.status < 200 && read_head(head)) continue;
     const bool is_told = ended_ == errc{} && head.status < 600, is_granted = is_told && is_success(head.status);
     if (is_granted && !has_input()) {
-      place_ = target;
+      peer_ = origin;
       return true;
     }
     std::string why = is_told ? " (HTTP " + std::to_string(head.status) + ")" : "";
     if (is_granted) why = " (more than a head came, which would be read as the API's answer)";
-    return fail_to_open(errc::connection_failed, purpose_ + place_ + why);
+    return fail_to_open(errc::connection_failed, purpose_ + peer_ + why);
   }
 
   bool shake_hands() {
-    const auto& host = leads_to.base.host;
-    tls_ = allocated(SSL_new(leads_to.tls));
+    const auto& host = target.base.host;
+    tls_ = allocated(SSL_new(target.tls));
     auto* bio = allocated(BIO_new(bio_method()));
     BIO_set_data(bio, this);
     SSL_set_bio(tls_, bio, bio);
@@ -3616,9 +3621,9 @@ class connection {
       const std::string why = X509_verify_cert_error_string(verdict);
       return fail_to_open(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
     }
-    // A set-up of OpenSSL may permit a peer without a certificate, which is no untrusted one then.
+    // OpenSSL may be configured to allow anonymous ciphers; the verdict is then X509_V_OK.
     const bool is_anonymous = ended_ == errc{} && SSL_get0_peer_certificate(tls_) == nullptr;
-    if (last_ != SSL_ERROR_SSL && !is_anonymous) return ended_ == errc{};
+    if (last_ssl_error_ != SSL_ERROR_SSL && !is_anonymous) return ended_ == errc{};
     const char* reason = is_anonymous ? "the peer shows no certificate" : ERR_reason_error_string(ERR_peek_error());
     return fail_to_open(errc::tls_failed, "the TLS handshake with " + host +
                                               " was refused: " + (reason != nullptr ? reason : "unknown reason"));
@@ -3626,14 +3631,14 @@ class connection {
 
   std::vector<pollfd> sockets_{};  // one; several while addresses are tried
   SSL* tls_ = nullptr;
-  std::string purpose_ = "cannot connect to ", place_{};  // for messages; the place is host and port
+  std::string purpose_ = "cannot connect to ", peer_{};  // for messages; the peer is host and port
 
   time_point deadline_{}, last_write_{};
   cancel_token cancel_{};
   errc ended_{};
   std::string problem_{};
-  bool has_sent_ = false;      // a byte of the request
-  int last_ = SSL_ERROR_NONE;  // what came of the last operation, as SSL_get_error has it
+  bool has_sent_ = false;                // a byte of the request
+  int last_ssl_error_ = SSL_ERROR_NONE;  // SSL_get_error() of the last operation
 
   // What was received and not yet read, from begin_ to end_.
   const std::unique_ptr<char[]> buffer_{new char[buffer_size]};
@@ -3642,9 +3647,8 @@ class connection {
 
 #ifdef CPPHTTPLIB_ZLIB_SUPPORT
 inline constexpr bool reads_gzip = true;
-// What is wrong with a body in gzip: nothing, malformed_response or response_too_large. httplib's reader takes a
-// truncated stream for a whole one, so the last bytes are compared with the length of what came out (RFC 1952). The
-// same member a second time goes unseen.
+// Returns errc{}, malformed_response or response_too_large. httplib accepts a truncated stream, so the length at the
+// end of the stream (RFC 1952) is compared with the output's. A repeated member is not detected.
 inline errc gunzip(std::string_view body, std::string& plain, std::size_t most) {
   bool fits = true;
   httplib::detail::gzip_decompressor reader;
@@ -3664,9 +3668,8 @@ inline constexpr bool reads_gzip = false;
 inline errc gunzip(std::string_view, std::string&, std::size_t) { return errc::malformed_response; }
 #endif
 
-// One request and its answer over a connection, as the stream that httplib writes to and reads from. The request's
-// bytes and the answer's head are ours: httplib writes a request of its own, in whose place the real one goes out, and
-// reads a short head, then the body without its framing.
+// One request and its answer, as the stream that httplib writes and reads. httplib's own request is dropped and the
+// real one is sent; httplib reads a short fixed head, then the body without its framing.
 class exchange final : public codec_stream {
  public:
   exchange(connection& on, const http_request& request) : on_(on), request_(request) {
@@ -3700,7 +3703,7 @@ class exchange final : public codec_stream {
     const auto line = [&](std::string_view name, std::string_view value) {
       head.append(name).append(": ").append(value).append("\r\n");
     };
-    const auto& base = on_.leads_to.base;
+    const auto& base = on_.target.base;
     const auto& method = request_.method;
     head.append(method).append(" ").append(request_.url.substr(base.origin.size())).append(" HTTP/1.1\r\n");
     line("Host", base.authority);
@@ -3710,7 +3713,7 @@ class exchange final : public codec_stream {
     if (has_length) line("Content-Length", std::to_string(request_.body.size()));
     return head.append("\r\n").append(start_of_body);
   }
-  // An answer that comes meanwhile ends the writing; so does a peer that goes away, which may have said why.
+  // Stops when an answer arrives, or when the peer closes, because it may have answered first.
   bool send(std::string_view rest) {
     while (!rest.empty() && !is_early_) {
       const auto done = on_.write_now(rest);
@@ -3781,7 +3784,7 @@ class exchange final : public codec_stream {
     }
     if (is_undecodable_ && !is_complete_ && is_success(answer_.status)) return on_.refuse(bad_encoding);
     if (length_ && *length_ > room()) return refuse_size();
-    // Not all of what may be a lie.
+    // 64 MiB at most: Content-Length may lie.
     answer_.body.reserve(static_cast<std::size_t>((std::min)(length_.value_or(0), std::uint64_t{64} << 20)));
     left_ = is_chunked_ ? 0 : length_.value_or((std::numeric_limits<std::uint64_t>::max)());
     return true;
@@ -3827,7 +3830,7 @@ class exchange final : public codec_stream {
   bool refuse_size() {
     return on_.end(errc::response_too_large, too_large(answer_.status, request_.max_response_bytes).message);
   }
-  // How much of a body still fits. What does not compress is a little longer in gzip.
+  // Bytes of the body that are still allowed. Incompressible data is slightly longer in gzip.
   std::size_t room() const noexcept {
     const auto most = request_.max_response_bytes, more = is_gzip_ ? most / 16 + 1024 : 0;
     return (most < most + more ? most + more : most) - answer_.body.size();
@@ -3889,7 +3892,7 @@ struct idle_connections {
   std::mutex mutex{};
   std::vector<std::unique_ptr<connection>> all{};
 
-  // None, after closing this side of the parent's, as far as another thread did not hold the lock.
+  // An empty pool. First closes the inherited sockets, unless another thread held the lock at fork().
   std::unique_ptr<idle_connections> for_child() {
     if (const std::unique_lock lock(mutex, std::try_to_lock); lock) all.clear();
     return std::make_unique<idle_connections>();
@@ -3899,16 +3902,16 @@ struct idle_connections {
 // What the copies of a backend share.
 class httplib_pool {
  public:
-  route leads_to;
+  route target;
 
-  explicit httplib_pool(route r) : leads_to(std::move(r)) {
+  explicit httplib_pool(route r) : target(std::move(r)) {
     connection::bio_method();  // before any thread needs it
   }
-  ~httplib_pool() { SSL_CTX_free(leads_to.tls); }
+  ~httplib_pool() { SSL_CTX_free(target.tls); }
 
   // Once for all connections: the system's authorities take about 20 ms.
   result<void> secure(const std::string& ca_file) {
-    auto* context = leads_to.tls = allocated(SSL_CTX_new(TLS_client_method()));
+    auto* context = target.tls = allocated(SSL_CTX_new(TLS_client_method()));
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);  // it would change the peer under a request
@@ -3917,10 +3920,10 @@ class httplib_pool {
     auto* parameters = SSL_CTX_get0_param(context);
     X509_VERIFY_PARAM_set_hostflags(parameters,
                                     X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    const char* host = leads_to.base.host.c_str();
+    const char* host = target.base.host.c_str();
     const bool is_pinned =
         X509_VERIFY_PARAM_set1_ip_asc(parameters, host) == 1 || X509_VERIFY_PARAM_set1_host(parameters, host, 0) == 1;
-    if (!is_pinned) return unsent(errc::tls_failed, "OpenSSL does not take the host " + leads_to.base.host);
+    if (!is_pinned) return unsent(errc::tls_failed, "OpenSSL does not take the host " + target.base.host);
     if (ca_file.empty() ? trust_system(context) : SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1) return {};
     ERR_clear_error();
     return refuse("client_options::ca_file cannot be read or holds no certificate in PEM form: " + one_line(ca_file));
@@ -3928,7 +3931,7 @@ class httplib_pool {
 
   result<http_response> send(const http_request& request) {
     auto on = reuse();
-    if (!on) on = std::make_unique<connection>(leads_to);
+    if (!on) on = std::make_unique<connection>(target);
     if (!on->begin(request)) return on->failure();
     exchange exchange(*on, request);
     auto outcome = exchange.run();
@@ -3940,14 +3943,14 @@ class httplib_pool {
     return outcome;
   }
   void close_idle() {
-    std::vector<std::unique_ptr<connection>> closed;  // when the lock is released
+    std::vector<std::unique_ptr<connection>> closed;  // destroyed after the lock is released
     auto& idle = idle_.get();
     const std::unique_lock lock(idle.mutex);
     closed.swap(idle.all);
   }
 
  private:
-  // The idle connection that was used last and is sound, or none. What is too old is closed, without the lock.
+  // The idle connection that was used last and is usable, or null. Closes expired ones outside the lock.
   std::unique_ptr<connection> reuse() {
     const auto now = steady_clock::now();
     for (auto& idle = idle_.get();;) {
@@ -4394,7 +4397,7 @@ inline std::string read_next(const json& page, std::string& next) {
   return {};
 }
 // Private parts of a client that this section uses.
-struct insides {
+struct client_access {
   template <class Client, class Fn, class Finish>
   static result<std::size_t> for_each(const Client& client, std::string_view path, Fn& fn, const query& parameters,
                                       const call_options& options, const Finish& finish) {
@@ -4501,7 +4504,7 @@ inline result<response> parse_envelope(http_response answer) {
   }
   auto* type = said != nullptr && *said == "error" ? detail::find_text(envelope, "error_type") : nullptr;
   const bool explained = type != nullptr;
-  auto e = explained ? detail::said_by_api(std::move(*type), detail::find_text(envelope, "error_msg"))
+  auto e = explained ? detail::error_from_envelope(std::move(*type), detail::find_text(envelope, "error_msg"))
                      : detail::without_envelope(status, answer.body);
   if (ok) e = {.code = errc::malformed_response, .message = "the envelope says ok, the status does not"};
   if (status == 429) {
@@ -4544,7 +4547,7 @@ inline result<httplib_backend> httplib_backend::create(const client_options& opt
 }
 
 inline result<http_response> httplib_backend::send(const http_request& request) {
-  const auto& origin = pool_->leads_to.base.origin;
+  const auto& origin = pool_->target.base.origin;
   if (!request.url.starts_with(origin) || !request.url.substr(origin.size()).starts_with('/')) {
     return detail::refuse("the default backend sends to the host of client_options::base_url only");
   }
@@ -4710,10 +4713,11 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
     if (!so_far.cursor.empty()) asked.emplace_back("cursor", so_far.cursor);
     std::string next;
     bool whole = false;
-    const auto page = detail::insides::for_each(connection, "records", take, asked, of_page, [&](const json& around) {
-      whole = true;
-      return detail::read_next(around, next);
-    });
+    const auto page =
+        detail::client_access::for_each(connection, "records", take, asked, of_page, [&](const json& around) {
+          whole = true;
+          return detail::read_next(around, next);
+        });
     if (!page) return failed(page.error());
     so_far.done = whole && next.empty();
     if (so_far.done || !whole) return so_far;
@@ -4728,7 +4732,8 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
 }
 
 /// Runs an action (POST action/trigger), which may take minutes: give `options` a timeout. The request is sent again
-/// only if the action certainly did not run. A failed action's own report is `payload` in error::body.
+/// only if the action certainly did not run, or if call_options::idempotent allows it. A failed action's own report is
+/// `payload` in error::body.
 template <class Value = json, http_backend Backend, rate_limiter Limiter>
 result<Value> trigger_action(const basic_client<Backend, Limiter>& connection, std::string_view name, const json& input,
                              const call_options& options = {}) {
@@ -4757,7 +4762,7 @@ template <class Value = json, http_backend Backend, rate_limiter Limiter>
 result<Value> wait_for_action(const basic_client<Backend, Limiter>& connection, std::string_view id,
                               const call_options& options = {}) {
   using clock = typename Limiter::clock;
-  const auto deadline = detail::after(clock::now(), detail::insides::timeout_of(connection, options));
+  const auto deadline = detail::after(clock::now(), detail::client_access::timeout_of(connection, options));
   auto asked = options;
   asked.retry = retry_policy{.max_attempts = 1};
   int attempts = 0;

@@ -41,7 +41,7 @@ decision what_to_do(const nango::error& e) {
     case nango::errc::connection_failed:                                // where that was safe;
     case nango::errc::timed_out: return decision::try_later;            // see e.may_have_executed
     case nango::errc::response_too_large: return decision::ask_for_less;
-    case nango::errc::api_error:          // e.type is an error_type newer than this version
+    case nango::errc::api_error:          // e.type is one that this version does not know
     case nango::errc::unexpected_status:  // e.http_status and e.body: a gateway's page?
     case nango::errc::malformed_response: return decision::look_into_it;
     case nango::errc::canceled: break;  // by your own code
