@@ -3066,8 +3066,8 @@ template <class Backend, class Limiter> class client_core {
 // --- Default backend ------------------------------------------------------------------------------------------------
 
 constexpr bool is_from_0_11_4(std::string_view version) noexcept {  // #if cannot compare texts
-  const auto digits = version.starts_with("0.") ? version.find('.', 2) - 2 : version.size();  // of the minor version
-  return digits > 2 || (digits == 2 && version >= "0.11.4");
+  const auto minor = version.starts_with("0.") ? version.substr(2, version.find('.', 2) - 2) : version;
+  return minor.size() > 2 || (minor.size() == 2 && version >= "0.11.4");
 }
 static_assert(is_from_0_11_4(CPPHTTPLIB_VERSION),
               "nango.hpp needs cpp-httplib 0.11.4 or later, or NANGO_NO_HTTPLIB and a backend of your own");
@@ -4458,8 +4458,10 @@ inline result<http_response> any_backend::send(const http_request& request) {
 
 inline bool steady_clock::wait_until(std::condition_variable& wake, std::unique_lock<std::mutex>& lock,
                                      std::chrono::steady_clock::time_point t) {
-  // An hour at a time: some libraries compute with the distance to t, which may be max().
-  wake.wait_until(lock, (std::min)(t, detail::after(now(), detail::an_hour)));
+  // Some libraries compute with the distance to t, which may be min() or max().
+  const auto began = now();
+  if (t <= began) return false;
+  wake.wait_until(lock, (std::min)(t, detail::after(began, detail::an_hour)));
   return now() < t;
 }
 

@@ -42,6 +42,15 @@ std::string header_of(const nango::json& echoed, const char* name) {
 
 }  // namespace
 
+TEST_CASE("releases of httplib older than 0.11.4 are told from those that are not") {
+  for (const auto* newer : {"0.11.4", "0.12.0", "0.53.1", "0.100.0", "1.0.0", "10.2"}) {
+    CHECK_MESSAGE(nango::detail::is_from_0_11_4(newer), newer);
+  }
+  for (const auto* older : {"0.11.3", "0.10.9", "0.9.10", "0.2"}) {
+    CHECK_MESSAGE(!nango::detail::is_from_0_11_4(older), older);
+  }
+}
+
 TEST_CASE("the five lines: contacts come over verified HTTPS") {
   fixture f;
   const auto contacts = f.user.get("crm/contacts", {{"name", "Rolf"}});
