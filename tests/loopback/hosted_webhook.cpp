@@ -36,7 +36,7 @@ TEST_CASE("a webhook with its signature is the service's") {
   }
 }
 
-TEST_CASE("another body, key or signature is not") {
+TEST_CASE("a webhook with another body, key or signature is refused") {
   const auto& one = vectors[0];
   CHECK_FALSE(verify_webhook(std::string(one.body) + ' ', one.signature, one.key));
   CHECK_FALSE(verify_webhook(one.body, one.signature, std::string(one.key) + ' '));
@@ -49,7 +49,7 @@ TEST_CASE("another body, key or signature is not") {
   }
 }
 
-TEST_CASE("what is no signature is false, and nothing is thrown") {
+TEST_CASE("a malformed signature returns false and throws nothing") {
   const auto& one = vectors[0];
   const std::string signature(one.signature);
   for (const auto& bad : {std::string(), std::string("00"), signature.substr(1), signature + '0', signature + signature,
@@ -61,7 +61,7 @@ TEST_CASE("what is no signature is false, and nothing is thrown") {
   CHECK_FALSE(verify_webhook(one.body, one.signature, std::string(70'000, 'k')));
 }
 
-TEST_CASE("an empty key is nobody's, also with the signature that it makes") {
+TEST_CASE("an empty key is refused, even with its own signature") {
   CHECK_FALSE(verify_webhook(vectors[0].body, signature_with_empty_key, ""));
 }
 

@@ -110,7 +110,7 @@ std::string call_refusal(const test_client& api, const nango::call_options& opti
 
 // --- Refused at construction ---
 
-TEST_CASE("what is not said is as it is documented") {
+TEST_CASE("defaults are as documented") {
   const nango::client_options options;
   CHECK(options.base_url == "https://api.nango.dev/v1/");
   CHECK(options.timeout == std::chrono::seconds(30));

@@ -81,7 +81,7 @@ std::string envelope(const std::string& type, const std::string& message) {
 
 }  // namespace
 
-TEST_CASE("a server that repeats a secret in an envelope is not quoted on it") {
+TEST_CASE("a secret that a server repeats in an envelope is masked") {
   fixture f;
   for (const auto& secret : secrets) {
     CAPTURE(secret);

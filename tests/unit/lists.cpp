@@ -344,7 +344,7 @@ std::size_t names_in(const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("of any answer the same comes as of get") {
+TEST_CASE("for_each and get agree on every answer") {
   std::mt19937 random(27);
   std::size_t successes = 0, failures = 0;
   for (int i = 0; i < 10'000; ++i) {
