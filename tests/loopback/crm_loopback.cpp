@@ -68,7 +68,7 @@ TEST_CASE("the server's filters are reached") {
   CHECK(crm::list_opportunities(f.user, {.name = "pier"}).value().size() == 2);
 }
 
-TEST_CASE("an id that is nobody's is the API's error") {
+TEST_CASE("an unknown id is the API's error") {
   const fixture f;
   const auto nobody = crm::get_contact(f.user, "00000000-0000-4000-8000-000000000000");
   REQUIRE_FALSE(nobody);

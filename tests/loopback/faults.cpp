@@ -17,7 +17,7 @@
 //                        faults_threads, "64 threads"
 //  9. Pool               httplib_pool; httplib_backend, "one thread keeps", "threads share"
 // 10. Latency            httplib_pool, "what is written goes out"; httplib_backend, "a body of any size"
-// 11. Bytes              httplib_requests; httplib_backend, "what is sent arrives byte for byte"
+// 11. Bytes              httplib_requests; httplib_backend, "a request arrives byte for byte"
 // 12. Early answers      httplib_answers, "an answer that comes while", "an early 429"
 // 13. Redirects, status  here, "a redirect"; rows "status"; httplib_answers, "an encoding that cannot be read"
 // 14. fork()             faults_fork

@@ -227,7 +227,7 @@ TEST_CASE("an intermediate authority must be sent, be one, and be allowed by the
   trusted.refuses({forged, {&server_only}}, name, X509_V_ERR_INVALID_CA);
 }
 
-TEST_CASE("a trusted certificate that is no authority's signs nothing") {
+TEST_CASE("a trusted certificate that is not a CA's signs nothing") {
   const trust trusted(certificate({.common_name = "No authority", .dns = {}, .ip = {}}));
   trusted.refuses({certificate({}, trusted.root)}, name, X509_V_ERR_INVALID_CA);
 }

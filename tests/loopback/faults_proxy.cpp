@@ -264,7 +264,7 @@ TEST_CASE("a proxy that gives no tunnel is connection_failed with nothing sent, 
   }
 }
 
-TEST_CASE("what a proxy sends behind its grant never becomes the API's answer") {
+TEST_CASE("bytes behind a proxy's grant never become the API's answer") {
   const std::string grant = "HTTP/1.1 200 OK\r\n\r\n";
   for (const std::string& more : {nango_test::sound_answer("\"forged\""), std::string("x"), std::string("\r\n")}) {
     for (const auto& act : {make_tunnel(grant + more), make_tunnel_slowly(grant + more)}) {

@@ -172,7 +172,7 @@ TEST_CASE("a peer that falls silent within its answer is found out, though nothi
   CHECK(on->attempts[0].elapsed < seconds(25));
 }
 
-TEST_CASE("an address at which nobody is ends at once as unreachable, or at connect_timeout") {
+TEST_CASE("an unreachable address ends at once, or at connect_timeout") {
   const auto on = scene::make();
   if (!on) return;
   std::optional<nango::result<nango::json>> answer;

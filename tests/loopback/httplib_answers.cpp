@@ -364,7 +364,7 @@ TEST_CASE("long lines need no stack") {
 
 // ---- Bodies ----
 
-TEST_CASE("a chunked body that is cut anywhere is no answer") {
+TEST_CASE("a chunked body that is cut anywhere is an error") {
   const std::string head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
                     body = "5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nX-A: b\r\n\r\n";
   for (const bool tls : {true, false}) {

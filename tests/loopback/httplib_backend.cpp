@@ -80,7 +80,7 @@ TEST_CASE("each error type of the API arrives as such") {
   CHECK(auth.error().http_status == 401);
 }
 
-TEST_CASE("what is sent arrives byte for byte") {
+TEST_CASE("a request arrives byte for byte") {
   fixture f;
   const auto echoed = f.api.get("test/echo", {{"a b", "ü/?&=+%"}, {"n", 7}});
   REQUIRE_MESSAGE(echoed, echoed.error());

@@ -160,7 +160,7 @@ TEST_CASE("the bound is on what comes out: one byte more is response_too_large")
   }
 }
 
-TEST_CASE("what does not compress may be longer in gzip than the bound, in chunks") {
+TEST_CASE("incompressible data may be longer in gzip than the bound, in chunks") {
   const auto noise = sample().substr(0, 300);
   const auto body = gzip_of(noise);
   const fixture f(answer(framing::chunks, body), noise.size());
@@ -178,7 +178,7 @@ TEST_CASE("another encoding, or gzip twice, is malformed_response") {
   }
 }
 
-TEST_CASE("who asks for an encoding gets the answer as it came") {
+TEST_CASE("a call with its own Accept-Encoding gets the answer unchanged") {
   const auto body = gzip_of("{}");
   const fixture f(answer(framing::length, body));
   const auto got = f.send({{"Accept-Encoding", "gzip"}});

@@ -114,7 +114,7 @@ TEST_CASE("the connection that was used last is used next, so that the others gr
   CHECK(std::set(users.begin(), users.end()).size() == 1);
 }
 
-TEST_CASE("what is written goes out at once: no connection waits to fill a segment") {
+TEST_CASE("a request goes out at once: no connection waits to fill a segment") {
   fault_server server({}, true);
   const auto api = client_of(server);
   REQUIRE(api.get("x"));

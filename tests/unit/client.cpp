@@ -403,7 +403,7 @@ TEST_CASE("a result of another type is a decode_error that tells status and atte
   CHECK(contains(check(f.api.get<contact>("x")), "an age below zero"));
 }
 
-TEST_CASE("what a from_json throws that is no std::exception comes out, and the next call works") {
+TEST_CASE("a from_json's exception that is not a std::exception propagates, and the next call works") {
   fixture f;
   f.backend.ok({{"name", "Rolf"}, {"age", 201}}).ok(1);
   CHECK_THROWS_AS(static_cast<void>(f.api.get<contact>("x")), int);
@@ -454,7 +454,7 @@ TEST_CASE("an error_type of several lines becomes one line") {
   CHECK(f.api.get("x").error().type == "NEW  forged");
 }
 
-TEST_CASE("a backend that says nothing about may_have_executed is taken at its worst") {
+TEST_CASE("without may_have_executed from the backend, the worst case is assumed") {
   fixture f;
   f.backend.fail({.code = errc::connection_failed, .message = "reset"});
   const auto failed = f.api.post("x", {});
@@ -463,7 +463,7 @@ TEST_CASE("a backend that says nothing about may_have_executed is taken at its w
   CHECK(f.calls() == 1);
 }
 
-TEST_CASE("what a backend throws comes out, and the next call works") {
+TEST_CASE("a backend's exception propagates, and the next call works") {
   fixture f;
   f.backend.then([](const nango::http_request&) -> nango::result<nango::http_response> { throw 7; }).ok(1);
   CHECK_THROWS_AS(static_cast<void>(f.api.get("x")), int);
@@ -566,7 +566,7 @@ nango::result<nango::response> parse_bare(nango::http_response answer) {
 
 }  // namespace
 
-TEST_CASE("a parse function of the user's own says what an answer means") {
+TEST_CASE("a custom parse decides what an answer means") {
   scripted_backend backend;
   auto options = test_options();
   options.dialect.parse = &parse_bare;
@@ -701,7 +701,7 @@ TEST_CASE("a handle outlives the client that it came from") {
   CHECK(backend.last().header("Authorization") == "Bearer secret-test-key-0123456789");
 }
 
-TEST_CASE("what was given to a client and to a handle need not live on") {
+TEST_CASE("arguments of a client and a handle need not outlive the call") {
   scripted_backend backend;
   backend.ok();
   const auto handle = [&] {

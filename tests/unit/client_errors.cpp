@@ -124,7 +124,7 @@ TEST_CASE("an error has the headers and the body of the answer that it is about,
   }
 }
 
-TEST_CASE("what a parse function leaves out of the error of an error answer is there all the same") {
+TEST_CASE("the client adds what a custom parse leaves out of an error") {
   fixture f;
   f.options.dialect.parse = [](http_response answer) -> nango::result<nango::response> {
     return nango::error{.code = errc::api_error, .message = "no", .body = answer.status == 400 ? "its own" : ""};

@@ -533,7 +533,7 @@ TEST_CASE("without a key the limiter is neither asked nor told of a 429") {
   CHECK(f.limiter.log->events == events{"observed", "observed"});
 }
 
-TEST_CASE("what is no HTTP 429 holds nothing, whatever a parse function makes of it") {
+TEST_CASE("an answer other than HTTP 429 holds nothing, even if a custom parse calls it rate_limited") {
   recorded f;
   f.options.dialect.parse = [](http_response) -> nango::result<nango::response> {
     return nango::error{.code = errc::rate_limited, .message = "a quota"};

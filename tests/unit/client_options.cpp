@@ -412,7 +412,7 @@ TEST_CASE("a proxy of the form http://[user:pass@]host:port is taken") {
   }
 }
 
-TEST_CASE("what is wrong with a proxy or a host is said at once and by its name") {
+TEST_CASE("an invalid proxy or host is refused at once and named") {
   client_options options{.api_key = "key"};
   options.proxy = "proxy:3128";
   CHECK(contains(refusal(options), "http://[user:pass@]host:port"));

@@ -131,7 +131,7 @@ TEST_CASE("the backend gets the call's cancel token") {
 
 // --- Retries ---
 
-TEST_CASE("what is worth another attempt is tried again, by method and by what may have happened") {
+TEST_CASE("errors are retried by code, method and may_have_executed") {
   struct outcome_row {
     std::string what;
     nango::error backend_says;  // or, with code 0, the answer ...
@@ -547,7 +547,7 @@ TEST_CASE("the observer may make calls of its own: it is called outside every lo
   CHECK(manual_clock::elapsed() == 5s);
 }
 
-TEST_CASE("what the observer throws ends the call with that exception and breaks nothing") {
+TEST_CASE("an exception of the observer ends the call and breaks nothing") {
   fixture f;
   f.options.rate = {.requests = 1, .per = 5s};
   bool throws = true;

@@ -188,7 +188,7 @@ TEST_CASE("an opportunity has what the API's page lists") {
   CHECK(*got == expected);
 }
 
-TEST_CASE("what is absent or null is empty, but for the id") {
+TEST_CASE("fields that are absent or null are empty, except the id") {
   for (const auto* text : {R"({"id":"1"})", R"({"id":"1","external_id":null,"adresses":null,"phone_numbers":null,
       "email_adresses":null,"last_activity_at":null,"raw_external_data":null,"account":null})"}) {
     fixture f;
@@ -206,7 +206,7 @@ TEST_CASE("what is absent or null is empty, but for the id") {
   CHECK(contacts_error(json::array({json::object()})).message == "result[0].id is not a string, but of type null");
 }
 
-TEST_CASE("what does not fit is named with its place, and not with what the answer says there") {
+TEST_CASE("a mismatch is reported with its place, without the answer's own text") {
   const auto contact = [](const char* name, const json& value) {
     return contacts_error(json::array({{{"id", "1"}}, {{"id", "2"}, {name, value}}})).message;
   };
@@ -711,7 +711,7 @@ TEST_CASE("queries become parameters, and what is empty none") {
   CHECK(f.url_of_last() == "crm/opportunities?name=Ten");
 }
 
-TEST_CASE("what cannot be asked for is refused, and nothing is sent") {
+TEST_CASE("invalid queries are refused, and nothing is sent") {
   fixture f;
   for (const std::string bad : {"a@example.com,b@example.com", ""}) {
     for (const auto& which : {crm::contact_query{.email = {"x", bad}}, crm::contact_query{.account = {bad}}}) {

@@ -181,7 +181,7 @@ TEST_CASE("another 20x without a body is a malformed_response") {
   }
 }
 
-TEST_CASE("white space around an envelope and members that nobody knows do no harm") {
+TEST_CASE("white space around an envelope and unknown members are ignored") {
   const auto got = parse(200, "\r\n\t {\"x\":[1],\"result\":7,\"error_type\":\"AUTH_ERROR\",\"status\":\"ok\"} \n");
   REQUIRE(got.has_value());
   CHECK(got->result == 7);
@@ -375,7 +375,7 @@ TEST_CASE("an error keeps the headers of its answer") {
   }
 }
 
-TEST_CASE("what is kept of a body does not end within a UTF-8 character") {
+TEST_CASE("a kept body does not end within a UTF-8 character") {
   const std::pair<std::string, std::size_t> characters[] = {
       {"\xC3\xA9", 2}, {"\xE2\x82\xAC", 3}, {"\xF0\x9F\x98\x80", 4}};
   for (const auto& [character, size] : characters) {
@@ -430,7 +430,7 @@ TEST_CASE("one cut character does not lose the other records") {
   CHECK(got->result[700]["name"] == "cut\xEF\xBF\xBD");
 }
 
-TEST_CASE("what is no JSON says from which byte on, and why") {
+TEST_CASE("invalid JSON is reported with the byte and the reason") {
   const auto message = [](const std::string& body) { return failure(200, body, errc::malformed_response).message; };
   const std::pair<std::string, const char*> bodies[] = {
       {"{\"status\":\"ok\",\"result\":\"caf\xE9\"}", "byte 30: invalid string: ill-formed UTF-8 byte"},
@@ -496,13 +496,13 @@ TEST_CASE("512 levels of nesting are read, 513 count as not JSON") {
   failure(200, nested(512, "[", "{}", "]"), errc::malformed_response);
 }
 
-TEST_CASE("a body that is nested without an end is no JSON, and overflows nothing") {
+TEST_CASE("endless nesting is invalid JSON and overflows nothing") {
   failure(200, std::string(1'000'000, '['), errc::malformed_response);
   failure(200, nested(1'000'000, "[", "", "]"), errc::malformed_response);
   failure(500, nested(1'000'000, "{\"a\":", "1", "}"), errc::unexpected_status);
 }
 
-TEST_CASE("what only looks like nesting does not count") {
+TEST_CASE("brackets within strings do not count as nesting") {
   SUBCASE("values beside each other") {
     std::string flat = "[[]";
     for (int i = 0; i < 2000; ++i) flat += ",[{}]";
@@ -686,7 +686,7 @@ TEST_CASE("a date counts days, months and years as the calendar has them") {
   }
 }
 
-TEST_CASE("a date in the past is no wait") {
+TEST_CASE("a date in the past means no wait") {
   CHECK(retry_after_since("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:36 GMT") == 0ms);
   CHECK(retry_after_since("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT") == 0ms);
   CHECK(retry_after_since("Sun, 06 Nov 1994 08:49:37 GMT", "Sat, 06 Nov 1993 08:49:37 GMT") == 0ms);
@@ -706,7 +706,7 @@ TEST_CASE("a date is measured from the system's clock where the answer's Date is
   CHECK(retry_after_since(far_off, "5") == 5s);
 }
 
-TEST_CASE("a date that is none counts as absent") {
+TEST_CASE("an invalid date counts as absent") {
   for (const char* value : {"Sun, 31 Feb 1994 08:49:37 GMT",
                             "Sun, 00 Nov 1994 08:49:37 GMT",
                             "Sun, 32 Nov 1994 08:49:37 GMT",
@@ -747,7 +747,7 @@ TEST_CASE("a date that is none counts as absent") {
   CHECK_FALSE(retry_after_since(forms[0], "Sun, 06 Nov 1994 08:51:40 GMT\0"s));
 }
 
-TEST_CASE("a date with a digit too many in one of its numbers is none") {
+TEST_CASE("a date with a digit too many is invalid") {
   for (const std::string date :
        {"Wed, 16 Nov 1994 08:49:37 GMT", "Wednesday, 16-Nov-94 08:49:37 GMT", "Wed Nov 16 08:49:37 1994"}) {
     CHECK(retry_after_since(date, date) == 0ms);

@@ -76,7 +76,7 @@ TEST_CASE("the API's three types are named in its own spelling, the other codes 
   }
 }
 
-TEST_CASE("a number that is no error code has a name and a message all the same") {
+TEST_CASE("a number that is not an error code has a name and a message too") {
   for (const int number : {0, 7, 99, 100, 109, -1}) {
     CAPTURE(number);
     CHECK_FALSE(nango::to_string(static_cast<errc>(number)).empty());
@@ -194,7 +194,7 @@ TEST_CASE("a code that has a condition in std::errc still equals its own") {
 static_assert(std::is_aggregate_v<nango::error>);
 static_assert(std::is_copy_constructible_v<nango::error> && std::is_nothrow_move_constructible_v<nango::error>);
 
-TEST_CASE("an error that says nothing is taken at its worst") {
+TEST_CASE("an empty error is assumed to be the worst case") {
   const nango::error e;
   CHECK(static_cast<int>(e.code) == 0);
   CHECK(e.http_status == 0);

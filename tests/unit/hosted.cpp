@@ -418,7 +418,7 @@ TEST_CASE("a window that other programs of the account helped to spend is waited
   }
 }
 
-TEST_CASE("what an answer says of its window holds the account until a second after the reset") {
+TEST_CASE("a spent window holds the account until a second after the reset") {
   using fields = nango::headers;
   const auto held = [](const fields& said, const char* path = "records", int status = 200) {
     fixture f(no_retries);
@@ -457,7 +457,7 @@ TEST_CASE("what an answer says of its window holds the account until a second af
   CHECK(held({{"Date", date}, {"X-RateLimit-Remaining", "0"}, {"X-RateLimit-Reset", "1795478430"}}, "/proxy/x") == 0s);
 }
 
-TEST_CASE("a path under proxy/ by hand: another API's 429 is retried by its word and holds nobody") {
+TEST_CASE("a path under proxy/ by hand: another API's 429 is retried by its Retry-After and holds no key") {
   fixture f;
   f.backend.answer(429, R"({"error":"slow down"})", {{"Retry-After", "9"}, {"x-ratelimit-remaining", "0"}});
   f.backend.then([](const nango::http_request&) -> nango::result<nango::http_response> {
@@ -681,7 +681,7 @@ TEST_CASE("records: a sync's variant, 100 ids at most, and times as the service 
   CHECK(f.backend.calls() == 2);
 }
 
-TEST_CASE("records: a page that is none is decode_error") {
+TEST_CASE("records: a malformed page is decode_error") {
   for (const std::string body :
        {"[]", "7", "{}", R"({"records":{}})", R"({"records":null})", R"({"records":[],"next_cursor":7})"}) {
     CAPTURE(body);

@@ -73,7 +73,7 @@ TEST_CASE("waiting for an action: asked with growing pauses until it ended") {
   CHECK(pauses == std::vector<std::chrono::milliseconds>{100ms, 200ms, 400ms, 800ms, 1600ms, 3200ms, 5s, 5s, 5s});
 }
 
-TEST_CASE("waiting for an action: a result of any kind, and what is none") {
+TEST_CASE("wait_for_action returns any kind of result, and fails on answers without one") {
   fixture f;
   f.backend.answer(200, "null").answer(200, "7").answer(200, R"("seven")");
   CHECK(hosted::wait_for_action(*f.link, "a-1")->is_null());
@@ -111,7 +111,7 @@ TEST_CASE("waiting for an action: what it reported itself is the end, with all t
   CHECK(hosted::wait_for_action(*f.link, "a-1").error().code == errc::malformed_response);
 }
 
-TEST_CASE("waiting for an action goes on after what is no outcome of it") {
+TEST_CASE("wait_for_action polls on after answers that are not the outcome") {
   fixture f;
   f.backend.answer(500, failure_of("action_script_failure", {{"error", "Task 01a2 is in progress"}}))
       .answer(500, failure_of("action_script_failure", {{"error", "x"}, {"payload", {{"retryKey", "a-1"}}}}))
@@ -142,7 +142,7 @@ TEST_CASE("waiting for an action: a 429 is waited out, with a key and without") 
   }
 }
 
-TEST_CASE("waiting for an action ends with its deadline, and says what was last heard") {
+TEST_CASE("wait_for_action ends at its deadline and quotes the last answer") {
   fixture f;
   f.backend.always([](const nango::http_request&) -> nango::result<nango::http_response> {
     return nango::http_response{.status = 404, .body = not_found};

@@ -100,7 +100,7 @@ TEST_CASE("upstream: the observer sees the whole path") {
   CHECK(seen == "proxy/x/");
 }
 
-TEST_CASE("upstream: its 429 is retried by its own word, and holds nobody") {
+TEST_CASE("upstream: its 429 is retried by its own Retry-After and holds no key") {
   for (const auto& [word, least, most] :
        {std::tuple{"7", 8s, 8s}, {"Tue, 24 Nov 2026 00:00:05 GMT", 6s, 6s}, {"", 0s, 1s}}) {
     CAPTURE(word);

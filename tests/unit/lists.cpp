@@ -79,7 +79,7 @@ TEST_CASE("elements of all kinds are those of get") {
   CHECK(elements_of(R"({"status":"ok","result":[]})").empty());
 }
 
-TEST_CASE("what stands around the list is judged, whatever the order") {
+TEST_CASE("the members around the list are judged in any order") {
   for (const std::string body :
        {R"({"status":"ok","result":[1,2]})", R"({"result":[1,2],"status":"ok"})",
         R"({"a":[{"result":[7]}],"status":"error","result":[1,2],"b":{"result":[8]},"status":"ok"})"}) {
@@ -115,7 +115,7 @@ TEST_CASE("elements are handed on while the rest is unread, where what stands be
   CHECK(list(R"({"result":[1,2,)").elements.empty());
 }
 
-TEST_CASE("what is no list is decode_error with its name, and a list that is there twice is malformed") {
+TEST_CASE("a missing list is decode_error with its name, and a repeated one is malformed_response") {
   for (const auto& [result, type] :
        {std::pair{"{\"a\":[1]}", "object"}, {"7", "number"}, {"null", "null"}, {"\"[]\"", "string"}}) {
     const auto all = list(std::string(R"({"status":"ok","result":)") + result + '}');
@@ -151,7 +151,7 @@ TEST_CASE("the list is where the dialect and the call say") {
   CHECK(list(g, {.list_member = "items"}).elements == std::vector<json>{2});
 }
 
-TEST_CASE("an element that is no T ends the call with its place") {
+TEST_CASE("an element that does not decode ends the call with its place") {
   const auto all = list<int>(R"({"status":"ok","result":[1,2,"secret",x)");
   CHECK(all.elements == std::vector<int>{1, 2});
   const auto& e = all.outcome.error();
@@ -167,7 +167,7 @@ TEST_CASE("an element that is no T ends the call with its place") {
         "result[1].adresses[0].city is not a string, but of type boolean (id \"2\")");
 }
 
-TEST_CASE("for_each of results goes on after what is no T") {
+TEST_CASE("for_each of results continues after an element that does not decode") {
   const auto all =
       list<nango::result<nango::crm::contact>>(R"({"status":"ok","result":[7,{"id":"1"},{"id":"2","account":{}}]})");
   REQUIRE(all.outcome);
@@ -191,7 +191,7 @@ TEST_CASE("false stops: the rest is neither read nor judged") {
   CHECK(f.api->for_each("x", [](const json&) { return false; }).value() == 1);
 }
 
-TEST_CASE("what fn throws comes out, once and after the attempt was told, and breaks nothing") {
+TEST_CASE("an exception of fn propagates once, after the observer, and breaks nothing") {
   fixture f;
   f.backend.ok({1, 2}).ok({1, 2});
   int calls = 0;
@@ -229,7 +229,7 @@ TEST_CASE("nesting ends at 512 levels, as for get") {
   CHECK(deep.outcome.error().message == "the answer is no JSON; it is nested deeper than 512 levels");
 }
 
-TEST_CASE("what is no JSON has the error of get") {
+TEST_CASE("invalid JSON has the error of get") {
   for (const auto& body :
        {std::string(), std::string("{"), std::string("<html>"), std::string("{\"status\":\"ok\",\"result\":[1]}\0", 30),
         std::string("\xff"), std::string(R"({"status":"ok","result":[1e999]})"),

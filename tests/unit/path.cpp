@@ -282,7 +282,7 @@ TEST_CASE("a path from path() with a dot segment is refused, wherever it is") {
   }
 }
 
-TEST_CASE("what path() encodes is no dot segment any more") {
+TEST_CASE("a dot segment that path() encodes is plain text") {
   CHECK(sent(path("a", "%2e%2E")) == "a/%252e%252E");
   CHECK(sent(path("...", ".a", "a..")) == ".../.a/a..");
 }
@@ -454,7 +454,7 @@ TEST_CASE("an environment variable that is not set is an empty text, one that is
   CHECK(nango::env("PATH") == (search_path != nullptr ? search_path : ""));
 }
 
-TEST_CASE("a null pointer to a value is an empty value, and is no segment") {
+TEST_CASE("a null pointer is an empty parameter value, and not accepted as a segment") {
   const char* const unset = nullptr;
   CHECK(nango::param("a", unset).value.empty());
   const auto takes = [](auto segment) { return requires { nango::path("a", segment); }; };

@@ -421,7 +421,7 @@ TEST_CASE_FIXTURE(at_the_start, "a hold lasts 5 minutes from now at most") {
   check_slot_at(l, 6min);
 }
 
-TEST_CASE_FIXTURE(at_the_start, "a hold that has passed says nothing") {
+TEST_CASE_FIXTURE(at_the_start, "a hold that has passed has no effect") {
   limiter l(four);
   l.hold("ann", manual_clock::now());
   CHECK(has_slot(l));
@@ -594,7 +594,7 @@ struct without_answered : custom_limiter {
 
 }  // namespace
 
-TEST_CASE("a limiter of one's own needs a clock, permits, acquire and hold") {
+TEST_CASE("a custom limiter needs a clock, permits, acquire and hold") {
   CHECK(nango::rate_limiter<nango::sliding_window>);
   CHECK(nango::rate_limiter<limiter>);
   CHECK(nango::rate_limiter<nango::unlimited>);
@@ -621,7 +621,7 @@ TEST_CASE("the default limiter takes the steady clock's time and is a handle") {
   CHECK(told_to_wait(l) > 0ms);
 }
 
-TEST_CASE("the steady clock's wait returns when the time has come, and says so") {
+TEST_CASE("the steady clock's wait returns false when the time has come") {
   std::mutex mutex;
   std::condition_variable wake;
   std::unique_lock lock(mutex);

@@ -45,7 +45,7 @@ TEST_CASE_FIXTURE(at_the_start, "the slot decides where it comes back after the 
   check_permits(callers, {{0, 2'400ms}, {1, 2'501ms}, {2, 2'700ms}, {3, 2'801ms}});
 }
 
-TEST_CASE_FIXTURE(at_the_start, "who comes after one that had to wait keeps the step, though there are free slots") {
+TEST_CASE_FIXTURE(at_the_start, "a caller that follows one that waited keeps the step, though slots are free") {
   strict_limiter l(four);
   send_and_answer(l, 4);
   line callers(l);
@@ -60,7 +60,7 @@ TEST_CASE_FIXTURE(at_the_start, "who comes after one that had to wait keeps the 
   CHECK(told_to_wait(l) == step);
 }
 
-TEST_CASE_FIXTURE(at_the_start, "when nobody had to wait for two spans, free slots are given at once again") {
+TEST_CASE_FIXTURE(at_the_start, "after two spans without a wait, free slots are given at once again") {
   strict_limiter l(four);
   send_and_answer(l, 4);
   line callers(l);

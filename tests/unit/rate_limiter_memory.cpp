@@ -135,7 +135,7 @@ TEST_CASE_FIXTURE(at_the_start, "a key with one recent call takes less than 200 
   CHECK((bytes_in_use - before) / keys < 200);
 }
 
-TEST_CASE_FIXTURE(at_the_start, "a key that still says something is not forgotten") {
+TEST_CASE_FIXTURE(at_the_start, "a key that still affects decisions is not forgotten") {
   limiter l(one);
   std::optional<limiter::permit> held;
   nanoseconds until = 1s;
@@ -191,7 +191,7 @@ TEST_CASE_FIXTURE(at_the_start, "a key whose callers go step by step is not forg
   CHECK_FALSE(has_slot(l));
 }
 
-TEST_CASE_FIXTURE(at_the_start, "what is kept of a busy key does not grow with its calls") {
+TEST_CASE_FIXTURE(at_the_start, "the memory of a busy key does not grow with its calls") {
   limiter l(nango::rate{.requests = 100, .per = 100ms, .linger = 300ms});
   largest_allocation = 0;
   for (int i = 0; i < 50'000; ++i) {

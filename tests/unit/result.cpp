@@ -576,7 +576,7 @@ TEST_CASE("a result without a value that is dereferenced aborts with its error i
   CHECK(last_words([&] { static_cast<void>(std::as_const(r)->size()); }) == due);
 }
 
-TEST_CASE("an exception that nobody catches ends the program with the words of its error") {
+TEST_CASE("an uncaught exception ends the program with its error's message") {
   const auto words = last_words([]() noexcept { result<int>(error{.code = errc::timed_out, .message = "m"}).value(); });
   CHECK(words.find("timed_out: m") != std::string::npos);
 }
@@ -625,7 +625,7 @@ result<std::string> spell(int n) { return n >= 0 ? result<std::string>(std::to_s
 
 }  // namespace
 
-TEST_CASE("and_then goes on with the value") {
+TEST_CASE("and_then passes the value on") {
   on_each_category(result<int>(5), [](auto&& r) {
     CHECK(std::forward<decltype(r)>(r).and_then(spell).value() == "5");  // another type of value
   });
@@ -721,7 +721,7 @@ TEST_CASE("or_else passes the value by its function") {
   });
 }
 
-TEST_CASE("or_else goes on with the error") {
+TEST_CASE("or_else passes the error on") {
   on_each_category(result<int>(failure()), [](auto&& r) {
     const auto attempts = [](const error& e) -> result<int> { return e.attempts; };
     CHECK(*std::forward<decltype(r)>(r).or_else(attempts) == 3);

@@ -138,7 +138,7 @@ TEST_CASE("an error that says when to come back is not worth another attempt for
   }
 }
 
-TEST_CASE("what else an error carries decides nothing") {
+TEST_CASE("no other field of an error affects the retry") {
   const error e{.code = errc::connection_failed,
                 .type = "AUTH_ERROR",
                 .message = "429",
