@@ -23,18 +23,23 @@
 
 namespace nango_test {
 
-/// A socket that listens on a free port of 127.0.0.1, for a child to inherit.
+/// A socket on a free port of 127.0.0.1. It listens, for a child to inherit, or only reserves the port, for a server
+/// that sets SO_REUSEADDR and comes and goes.
 class loopback_socket {
  public:
-  loopback_socket() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  enum purpose { listening, reserved };
+  explicit loopback_socket(purpose use = listening) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
     auto* const generic = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(fd_, generic, size) != 0 || ::listen(fd_, 1024) != 0 || ::getsockname(fd_, generic, &size) != 0) {
+    const int reuse = use == reserved ? 1 : 0;
+    ::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
+    if (::bind(fd_, generic, size) != 0 || (use == listening && ::listen(fd_, 1024) != 0) ||
+        ::getsockname(fd_, generic, &size) != 0) {
       ::close(fd_);
-      throw std::runtime_error("cannot listen on loopback");
+      throw std::runtime_error("no loopback port");
     }
     port_ = ntohs(address.sin_port);
   }
