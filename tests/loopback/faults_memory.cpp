@@ -14,6 +14,8 @@
 #include "nango.hpp"
 #include "server_process.hpp"
 
+namespace faults_memory_tests {
+
 namespace {
 
 using nango_test::ending;
@@ -87,3 +89,5 @@ TEST_CASE("a connection that cannot be used again is closed before the next one 
     CHECK_MESSAGE(answer, answer.error());
   }
 }
+
+}  // namespace faults_memory_tests
