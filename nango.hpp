@@ -3596,7 +3596,8 @@ class connection {
     const auto user = proxy.user.empty() ? "" : name + ": " + value + "\r\n";
     write_now("CONNECT " + origin + " HTTP/1.1\r\nHost: " + origin + "\r\n" + user + "\r\n");  // whole: it is the first
     incoming head;
-    while (head.status < 200 && read_head(head)) continue;
+    while (head.status < 200 && read_head(head)) {
+    }
     const bool is_told = ended_ == errc{} && head.status < 600, is_granted = is_told && is_success(head.status);
     if (is_granted && !has_input()) {
       peer_ = origin;
@@ -3616,7 +3617,8 @@ class connection {
     if (const char* name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(tls_), 0); name != nullptr) {  // no address
       SSL_ctrl(tls_, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(name));
     }
-    while (outcome_of(SSL_connect(tls_), 0) == 0 && wait(wanted())) continue;
+    while (outcome_of(SSL_connect(tls_), 0) == 0 && wait(wanted())) {
+    }
     if (const long verdict = SSL_get_verify_result(tls_); verdict != X509_V_OK) {
       const std::string why = X509_verify_cert_error_string(verdict);
       return fail_to_open(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
@@ -3717,8 +3719,10 @@ class exchange final : public codec_stream {
   bool send(std::string_view rest) {
     while (!rest.empty() && !is_early_) {
       const auto done = on_.write_now(rest);
-      rest.remove_prefix(static_cast<std::size_t>((std::max)(done, std::ptrdiff_t{0})));
-      if (done > 0) continue;
+      if (done > 0) {
+        rest.remove_prefix(static_cast<std::size_t>(done));
+        continue;
+      }
       const bool goes_on = done == 0 && on_.wait_to_write() && on_.fill(false) && (!on_.has_input() || read_head());
       is_early_ = is_final_ || !goes_on;
       if (!goes_on) on_.forgive_end();
@@ -4124,23 +4128,23 @@ class record_reader {
   template <crm::record Record> void read(json& from, Record& to) {
     if (!from.is_object()) return expected("an object", from);
     const auto read_field = [&](const char* name, auto& field) {
-      if (!problem_.empty()) return;
+      if (has_failed()) return;
       const auto found = from.find(name);
       read(found != from.end() ? *found : missing_, field);
-      if (!problem_.empty()) place_.insert(0, std::string(".") + name);
+      if (has_failed()) place_.insert(0, std::string(".") + name);
     };
     each_field(read_field, to);
     if constexpr (requires { to.id; }) {
-      if (!problem_.empty() && !to.id.empty()) problem_ += " (id \"" + to.id + "\")";
+      if (has_failed() && !to.id.empty()) problem_ += " (id \"" + to.id + "\")";
     }
   }
   template <class Value> void read(json& from, std::vector<Value>& to) {
     if (from.is_null()) return;
     if (!from.is_array()) return expected("an array", from);
     to.reserve(from.size());
-    for (std::size_t i = 0; i < from.size() && problem_.empty(); ++i) {
+    for (std::size_t i = 0; i < from.size() && !has_failed(); ++i) {
       read(from[i], to.emplace_back());
-      if (!problem_.empty()) place_.insert(0, '[' + std::to_string(i) + ']');
+      if (has_failed()) place_.insert(0, '[' + std::to_string(i) + ']');
     }
   }
   template <class Value> void read(json& from, std::optional<Value>& to) {
@@ -4178,6 +4182,7 @@ class record_reader {
   void read(json& from, json& to) { to = std::move(from); }
 
  private:
+  bool has_failed() const noexcept { return !problem_.empty(); }
   void expected(const char* what, const json& found) {
     problem_ = std::string(" is not ") + what + ", but of type " + found.type_name();
   }
