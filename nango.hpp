@@ -2364,7 +2364,7 @@ struct checked_options {
   proxy_address proxy{};
 };
 
-inline result<checked_options> check(const client_options& options) {
+inline result<checked_options> check_options(const client_options& options) {
   const auto bad = [](const std::string& what) { return refuse("client_options::" + what); };
   if (options.api_key.empty()) return bad("api_key is empty; is the environment variable set?");
   for (const auto& [name, text] : {std::pair{"api_key", &options.api_key},
@@ -2563,7 +2563,7 @@ template <class Body> json_text to_text(const Body& body) {
 
 // Whether a JSON number is an integer of that type; what is no number is left to json::get().
 template <class Integer> bool fits(const json& number) {
-  constexpr auto least = std::numeric_limits<Integer>::min(), most = std::numeric_limits<Integer>::max();
+  constexpr auto least = (std::numeric_limits<Integer>::min)(), most = (std::numeric_limits<Integer>::max)();
   if (number.is_number_unsigned()) return number.get<std::uint64_t>() <= static_cast<std::uint64_t>(most);
   if (number.is_number_integer()) {  // below 0
     return std::is_signed_v<Integer> && number.get<std::int64_t>() >= static_cast<std::int64_t>(least);
@@ -2653,7 +2653,7 @@ template <class Backend, class Limiter> class client_core {
         limiter_(std::move(limiter)) {}
 
   static made make(client_options options) {
-    auto checked = check(options);
+    auto checked = check_options(options);
     if (!checked) return std::move(checked).error();
     auto backend = make_backend(options);
     if (!backend) secrets_of(options, checked->proxy).scrub(backend.error());
@@ -2666,7 +2666,7 @@ template <class Backend, class Limiter> class client_core {
     return make(std::move(options), std::move(backend), std::move(limiter));
   }
   static made make(client_options options, Backend backend, Limiter limiter) {
-    auto checked = check(options);
+    auto checked = check_options(options);
     if (!checked) return std::move(checked).error();
     return share(std::move(options), *std::move(checked), std::move(backend), std::move(limiter));
   }
@@ -3066,8 +3066,8 @@ template <class Backend, class Limiter> class client_core {
 // --- Default backend ------------------------------------------------------------------------------------------------
 
 constexpr bool is_from_0_11_4(std::string_view version) noexcept {  // #if cannot compare texts
-  const auto minor = version.starts_with("0.") ? version.substr(2, version.find('.', 2) - 2) : version;
-  return minor.size() > 2 || (minor.size() == 2 && version >= "0.11.4");
+  const auto number = version.starts_with("0.") ? version.substr(2, version.find('.', 2) - 2) : version;
+  return number.size() > 2 || (number.size() == 2 && version >= "0.11.4");
 }
 static_assert(is_from_0_11_4(CPPHTTPLIB_VERSION),
               "nango.hpp needs cpp-httplib 0.11.4 or later, or NANGO_NO_HTTPLIB and a backend of your own");
@@ -4545,7 +4545,7 @@ inline std::optional<std::chrono::milliseconds> next_delay(const error& e, std::
 // --- Default backend ------------------------------------------------------------------------------------------------
 
 inline result<httplib_backend> httplib_backend::create(const client_options& options) {
-  auto checked = detail::check(options);
+  auto checked = detail::check_options(options);
   if (!checked) return std::move(checked).error();
   auto pool = std::make_shared<detail::httplib_pool>(
       detail::route{std::move(checked->base), std::move(checked->proxy), options.connect_timeout});
