@@ -164,7 +164,7 @@ enum class errc : int {
   params_error = 1,          ///< PARAMS_ERROR: the parameters are wrong (API basics: HTTP 400).
   processing_error = 2,      ///< PROCESSING_ERROR: the API failed to process the request (API basics: HTTP 500).
   auth_error = 3,            ///< AUTH_ERROR: missing or invalid API key or user token (API basics: HTTP 401).
-  api_error = 4,             ///< An `error_type` that this version does not know; see error::type.
+  api_error = 4,             ///< An `error_type` that this version does not know; hosted: any other 4xx that says why.
   rate_limited = 5,          ///< HTTP 429, or the limiter's wait would exceed the deadline.
   unexpected_status = 6,     ///< Not 20x (200 to 299) and no envelope: a gateway's page, a redirect.
   invalid_argument = 101,    ///< The call is wrong; nothing was sent.
@@ -800,16 +800,16 @@ struct dialect {
 ///     nango::client_options options{.api_key = key, .timeout = 5s};  // named: a misspelt field is then one error
 ///     nango::client api(options);
 struct client_options {
-  std::string api_key{};                                   ///< A secret: never in an error, a log or an observer call.
-  std::string user_token{};                                ///< For programs with one end user; may be empty.
-  std::string base_url{default_base_url};                  ///< https://, optionally with a path.
-  std::string user_agent{};                                ///< Prepended to "nango.hpp/" and the version.
-  std::chrono::milliseconds timeout{30'000};               ///< A whole call, including limiter and retries.
-  std::chrono::milliseconds attempt_timeout{0};            ///< One attempt; 0 allows the rest of the call's time.
-  std::chrono::milliseconds connect_timeout{10'000};       ///< Name lookup, TCP and CONNECT, over all addresses.
-  retry_policy retry{};                                    ///< When to try again.
-  nango::rate rate{};                                      ///< The limit for each user token.
-  std::string limit_key{};                                 ///< For calls without a user token; empty means no limit.
+  std::string api_key{};                              ///< A secret: from 8 characters on in no error or observer call.
+  std::string user_token{};                           ///< For programs with one end user; may be empty.
+  std::string base_url{default_base_url};             ///< https://, optionally with a path.
+  std::string user_agent{};                           ///< Prepended to "nango.hpp/" and the version.
+  std::chrono::milliseconds timeout{30'000};          ///< A whole call, including limiter and retries.
+  std::chrono::milliseconds attempt_timeout{0};       ///< One attempt; 0 allows the rest of the call's time.
+  std::chrono::milliseconds connect_timeout{10'000};  ///< Name lookup, TCP and CONNECT, over all addresses.
+  retry_policy retry{};                               ///< When to try again.
+  nango::rate rate{};                                 ///< The limit for each user token.
+  std::string limit_key{};                            ///< For calls without a user token; empty means no limit.
   std::size_t max_response_bytes = std::size_t{64} << 20;  ///< Limit of one decompressed body. At least 1.
   std::string ca_file{};                  ///< PEM file, read once; empty means the system's authorities.
   std::string proxy{};                    ///< "http://[user:pass@]host:port", for an https:// base URL; may be empty.
@@ -1031,9 +1031,8 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
 ///   at most 50 s, or less if the server's Keep-Alive says so, and no connection for longer than 10 minutes. The next
 ///   call closes expired ones.
 /// - A child of fork() makes its own connections and leaves the parent's alone.
-/// - With CPPHTTPLIB_ZLIB_SUPPORT, which must be the same in the whole program, all requests but HEAD ask for gzip.
-/// Answers
-///   are returned decompressed, without Content-Encoding and Content-Length; a truncated or corrupt stream is
+/// - With CPPHTTPLIB_ZLIB_SUPPORT, which must be the same in the whole program, requests ask for gzip, except HEAD.
+///   Answers are returned decompressed, without Content-Encoding and Content-Length; a truncated or corrupt stream is
 ///   malformed_response. A call with its own Accept-Encoding gets its answer unchanged, and so does a call whose error
 ///   answer cannot be decoded.
 ///
