@@ -379,7 +379,9 @@ TEST_CASE("a result is decoded to a type without a default constructor") {
   fixture f;
   f.backend.ok(7).ok("seven");
   CHECK(f.api.get<client_test_id>("x").value().number == 7);
-  CHECK(f.api.get<client_test_id>("x").error().code == errc::decode_error);
+  const auto e = f.api.get<client_test_id>("x").error();
+  CHECK(e.code == errc::decode_error);
+  CHECK_MESSAGE(e.message.starts_with("result is not of the type asked for: "), e.message);
 }
 
 TEST_CASE("a result of another type is a decode_error that tells status and attempts") {
