@@ -60,10 +60,15 @@ inline int duplicate_socket(int fd) {
 inline int poll_sockets(pollfd* entries, std::size_t count, int ms) {
   return ::WSAPoll(entries, static_cast<unsigned long>(count), ms);
 }
-inline int send_some(int fd, std::string_view data) {
-  return ::send(static_cast<SOCKET>(fd), data.data(), static_cast<int>(data.size()), 0);
-}
 inline pollfd poll_entry(int fd, short events) { return {static_cast<SOCKET>(fd), events, 0}; }
+/// (In pieces that have room: under Wine, nothing ends a send that waits, not even shutdown().)
+inline int send_some(int fd, std::string_view data) {
+  auto entry = poll_entry(fd, POLLOUT);
+  while (poll_sockets(&entry, 1, 50) == 0) {
+  }
+  const auto piece = data.substr(0, 2048);
+  return ::send(static_cast<SOCKET>(fd), piece.data(), static_cast<int>(piece.size()), 0);
+}
 inline void block_sigpipe() {}  // Windows has no such signal
 class sigpipe_guard {
  public:
