@@ -33,6 +33,7 @@
 #include <algorithm>           // min, max, clamp, lower_bound, upper_bound
 #include <array>               // tables, the limiter's shards
 #include <atomic>              // cancellation, the jitter's state
+#include <bit>                 // powers of two
 #include <charconv>            // integers in queries, Retry-After and ports, without a locale
 #include <chrono>              // deadlines, rates, HTTP dates
 #include <cmath>               // isfinite, floor, ldexp
@@ -297,20 +298,13 @@ template <class Value> class [[nodiscard]] result {
   result(const result& other)
     requires std::is_copy_constructible_v<Value>
   {
-    if (other.has_value_) {
-      put(other.value_);
-    } else {
-      error_ = other.error_;
-    }
+    other.has_value_ ? put(other.value_) : void(error_ = other.error_);
   }
   result(result&& other) noexcept(std::is_nothrow_move_constructible_v<Value>)
     requires std::is_move_constructible_v<Value>
   {
-    if (other.has_value_) {  // moving an empty error would cost more than making one
-      put(std::move(other.value_));
-    } else {
-      error_ = std::move(other.error_);
-    }
+    // (Moving an empty error would cost more than making one.)
+    other.has_value_ ? put(std::move(other.value_)) : void(error_ = std::move(other.error_));
   }
   result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<Value>)
     requires std::is_move_constructible_v<Value>
@@ -687,13 +681,8 @@ struct param {
   param(std::string, const Other&) = delete;  // a value is text, a bool or an integer: std::to_string(1.5), *optional
 
  private:
-  template <class Text> static std::string_view text_of(const Text& text) {
-    if constexpr (std::is_pointer_v<Text>) {
-      return text != nullptr ? std::string_view(text) : std::string_view();  // null: getenv() of an unset name
-    } else {
-      return text;
-    }
-  }
+  static std::string_view text_of(std::string_view text) { return text; }
+  static std::string_view text_of(const char* text) { return text != nullptr ? text : std::string_view(); }
 };
 
 /// Query parameters in the order sent; a name may repeat.
@@ -1268,14 +1257,11 @@ inline bool each_is(std::string_view text, bool (*kind)(char)) {
   }
   return true;
 }
-inline bool has_control(std::string_view text) noexcept {
-  for (const char c : text) {
-    if (is_control(c)) return true;
-  }
-  return false;
+inline bool has_control(std::string_view text) {
+  return !each_is(text, [](char c) { return !is_control(c); });
 }
 // A valid header value: no control characters, and no space at either end.
-inline bool is_field_value(std::string_view text) noexcept {
+inline bool is_field_value(std::string_view text) {
   return !has_control(text) && !text.starts_with(' ') && !text.ends_with(' ');
 }
 // For a terminal too: C0 and C1 controls, U+2028 to U+202E (separators, bidirectional controls) and U+2066 to U+2069
@@ -1403,9 +1389,10 @@ class secrets {
     }
   }
   void scrub(error& e) const {
-    if (e.body.size() + 3 >= kept_body_bytes) e.body.resize(e.body.size() - cut_part(e.body));
+    const bool is_cut = e.body.size() + 3 >= kept_body_bytes;
     for (auto* text : {&e.type, &e.message, &e.body, &e.request}) scrub(*text);
     scrub(e.headers);
+    if (is_cut) e.body.resize(e.body.size() - cut_part(e.body));
   }
 
  private:
@@ -1415,17 +1402,15 @@ class secrets {
       scrub(field.value);
     }
   }
-  // The length of a partial secret at the end of a truncated text; 0 if the text ends with a whole one.
+  // The length of the partial secret at the end of a truncated text.
   std::size_t cut_part(std::string_view text) const {
-    std::size_t part = 0, whole = 0;
+    std::size_t part = 0;
     for (const std::string_view secret : secrets_) {
-      if (secret.empty()) break;
-      if (text.ends_with(secret)) whole = (std::max)(whole, secret.size());
-      for (auto length = secret.size() - 1; length > part; --length) {
+      for (auto length = secret.size(); length > part; --length) {
         if (text.ends_with(secret.substr(0, length))) part = length;
       }
     }
-    return part > whole ? part : 0;
+    return part;
   }
 
   std::array<std::string, 3> secrets_{};  // the key, the proxy's password as it is and as it was given
@@ -1525,32 +1510,26 @@ class limiter_window {
   // matters: `requests` steps take 1.01 * per, and a slot that was taken `requests` turns ago is back after `per`.
   time_point earliest_turn(time_point now, const rate& r, std::size_t n) const {
     const auto taken = (std::min)(ends_.size(), r.requests);
-    auto free = r.requests - taken;
-    auto ending = ends_.end() - static_cast<std::ptrdiff_t>(taken);
-    const auto first_held = std::lower_bound(ending, ends_.end(), never);
-    auto held = ends_.end() - first_held;
-    std::vector<time_point> again;  // when the slots that were taken on the way are back
-    std::size_t retaken = 0;        // so many of them were taken again
-    std::size_t late = 0;           // so many of them were taken after their time, so that they are back later
-    for (auto t = (std::max)(not_before_, now - slack(r));; t = after(t, step(r)), --n) {
-      const auto held_back = held > 0 ? after(now, r.per) : never;
-      const auto counted_back = ending != first_held ? *ending : never;
-      const auto again_back = retaken < again.size() ? again[retaken] : never;
-      const auto back = free > 0 ? t : (std::min)({held_back, counted_back, again_back});
+    const auto again = after(now, r.per);  // what is held now, or taken now, is back then
+    std::vector<time_point> back(ends_.end() - static_cast<std::ptrdiff_t>(taken), ends_.end());
+    std::replace(back.begin(), back.end(), never, again);
+    auto t = (std::max)(not_before_, now - slack(r));
+    auto all_back = t < now ? again : t;
+    for (const auto each : back) all_back = (std::max)(all_back, each);
+    const std::greater<> sooner;  // the slot that is back next is on top of the heap
+    std::make_heap(back.begin(), back.end(), sooner);
+    for (auto free = r.requests - taken;; t = after(t, step(r)), --n) {
       if (free > 0) {
+        back.push_back(t);
         --free;
-      } else if (back == again_back) {
-        ++retaken;
-      } else if (back == held_back) {
-        --held;
       } else {
-        ++ending;
+        std::pop_heap(back.begin(), back.end(), sooner);
+        t = (std::max)(t, back.back());
       }
-      t = (std::max)(t, back);
       if (n == 1) return (std::max)(t, now);
-      again.push_back(after((std::max)(t, now), r.per));
-      if (t < now) late = again.size();
-      if (free == 0 && held == 0 && ending == first_held && retaken >= late) return after(t, times(step(r), n - 1));
+      if (t >= all_back) return after(t, times(step(r), n - 1));
+      back.back() = after((std::max)(t, now), r.per);
+      std::push_heap(back.begin(), back.end(), sooner);
     }
   }
 
@@ -1796,17 +1775,16 @@ inline bool is_escape(std::string_view text) noexcept {
 inline bool is_unreserved(char c) noexcept { return is_alpha(c) || is_digit(c) || is_one_of(c, "-._~"); }
 inline bool is_path_char(char c) noexcept { return is_unreserved(c) || is_one_of(c, "!$&'()*+,;=:@/"); }
 
-inline void append_escaped(std::string& out, char c) {
+// Percent-encodes what is not `plain`; `keeps_escapes`: but leaves what is encoded already.
+inline void append_encoded(std::string& out, std::string_view text, bool (*plain)(char) noexcept = is_unreserved,
+                           bool keeps_escapes = false) {
   constexpr std::string_view digits = "0123456789ABCDEF";
-  const auto byte = static_cast<unsigned char>(c);
-  out += {'%', digits[byte >> 4], digits[byte & 15]};
-}
-inline void append_encoded(std::string& out, std::string_view text) {
-  for (const char c : text) {
-    if (is_unreserved(c)) {
-      out += c;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (plain(text[i]) || (keeps_escapes && is_escape(text.substr(i)))) {
+      out += text[i];
     } else {
-      append_escaped(out, c);
+      out += {'%', digits[byte >> 4], digits[byte & 15]};
     }
   }
 }
@@ -1815,13 +1793,7 @@ inline void append_path(std::string& out, std::string_view path) {
   std::size_t plain = 0;
   while (plain < path.size() && is_path_char(path[plain])) ++plain;
   out.append(path.substr(0, plain));  // mostly all of it
-  for (std::size_t i = plain; i < path.size(); ++i) {
-    if (is_path_char(path[i]) || is_escape(path.substr(i))) {
-      out += path[i];
-    } else {
-      append_escaped(out, path[i]);
-    }
-  }
+  append_encoded(out, path.substr(plain), is_path_char, true);
 }
 inline std::string unescape(std::string_view text) {
   std::string plain;
@@ -2042,11 +2014,7 @@ inline json parse_json(std::string_view text) {
 class list_reader {
  public:
   // The list is the member of that name; empty: the whole answer.
-  template <class Take>
-  list_reader(std::string_view name, const Take& take) noexcept
-      : name_(name),
-        taker_(&take),
-        take_([](const void* taker, list_reader& reader) { return (*static_cast<const Take*>(taker))(reader); }) {}
+  list_reader(std::string_view name, std::function<bool(list_reader&)> take) : name_(name), take_(std::move(take)) {}
   list_reader(const list_reader&) = delete;
   list_reader& operator=(const list_reader&) = delete;
 
@@ -2111,15 +2079,14 @@ class list_reader {
   }
   bool end_value() {
     if (open_.size() != level_) return true;
-    stopped = !skips && !take_(taker_, *this);
+    stopped = !skips && !take_(*this);
     ++index;
     return !stopped;
   }
 
   static constexpr auto no_level = (std::numeric_limits<std::size_t>::max)();
   std::string_view name_{};
-  const void* taker_ = nullptr;
-  bool (*take_)(const void*, list_reader&) = nullptr;
+  std::function<bool(list_reader&)> take_;
   std::size_t level_ = no_level;  // how many arrays and objects are open where an element begins
   std::vector<json*> open_{};
   json* member_ = nullptr;  // of the object that was opened last
@@ -4046,29 +4013,23 @@ template <class Visit, is_like<crm::opportunity>... Like> void each_field(const 
   visit("accounts", of.accounts...);
 }
 
-// Takes so many digits off the front; -1: there are none. (Not an optional: g++ 12 warns of those that are empty.)
-inline int take_digits(std::string_view& text, std::size_t count) noexcept {
-  const bool are_there = text.size() >= count && each_is(text.substr(0, count), is_digit);
-  const auto number = are_there ? static_cast<int>(parse_number(text.substr(0, count)).value_or(0)) : -1;
-  text.remove_prefix(are_there ? count : 0);
-  return number;
+// Whether the text has a digit wherever the form has a 0, a sign where it has a +, and its characters elsewhere.
+inline bool is_of_form(std::string_view text, std::string_view form) {
+  const auto fits = [](char c, char wanted) {
+    return wanted == '0' ? is_digit(c) : wanted == '+' ? is_one_of(c, "+-") : c == wanted;
+  };
+  return std::equal(text.begin(), text.end(), form.begin(), form.end(), fits);
 }
-inline bool take(std::string_view& text, std::string_view any_of) noexcept {
-  if (text.empty() || !is_one_of(text.front(), any_of)) return false;
-  text.remove_prefix(1);
-  return true;
-}
+inline int two_digits(std::string_view text) noexcept { return (text[0] - '0') * 10 + text[1] - '0'; }
 
 // What has to follow a time of the day: nothing, or `Z`, or an offset from UTC.
 inline std::optional<std::chrono::minutes> parse_offset(std::string_view text) noexcept {
   if (text.empty() || text == "Z") return std::chrono::minutes(0);
-  const int sign = text.starts_with('-') ? -1 : 1;
-  if (!take(text, "+-")) return std::nullopt;
-  const int hours = take_digits(text, 2);
-  const bool has_minutes = take(text, ":") || !text.empty();
-  const int minutes = has_minutes ? take_digits(text, 2) : 0;
-  if (hours < 0 || minutes < 0 || !text.empty() || hours > 23 || minutes > 59) return std::nullopt;
-  return sign * std::chrono::minutes(hours * 60 + minutes);
+  if (!is_of_form(text, "+00") && !is_of_form(text, "+0000") && !is_of_form(text, "+00:00")) return std::nullopt;
+  const int hours = two_digits(text.substr(1)),
+            minutes = text.size() > 3 ? two_digits(text.substr(text.size() - 2)) : 0;
+  if (hours > 23 || minutes > 59) return std::nullopt;
+  return (text[0] == '-' ? -1 : 1) * std::chrono::minutes(hours * 60 + minutes);
 }
 
 inline bool is_of_four_digits(crm::time_point time) noexcept {
@@ -4078,25 +4039,21 @@ inline bool is_of_four_digits(crm::time_point time) noexcept {
 
 // ISO 8601, as far as the API's pages have it.
 inline std::optional<crm::time_point> parse_time(std::string_view text) noexcept {
-  const int year = take_digits(text, 4);
-  const bool dashed = take(text, "-");
-  const int month = take_digits(text, 2);
-  const bool both_dashed = dashed && take(text, "-");
-  const int day = take_digits(text, 2);
-  if (year < 0 || month < 0 || day < 0 || !both_dashed) return std::nullopt;
-  const auto date = std::chrono::year(year) / month / day;
+  if (!is_of_form(text.substr(0, 10), "0000-00-00")) return std::nullopt;
+  const int year = two_digits(text) * 100 + two_digits(text.substr(2));
+  const auto date = std::chrono::year(year) / two_digits(text.substr(5)) / two_digits(text.substr(8));
   if (!date.ok()) return std::nullopt;
   const auto midnight = crm::time_point(std::chrono::sys_days(date));
-  if (text.empty()) return midnight;
-  const bool has_time = take(text, "T");
-  const int hour = take_digits(text, 2);
-  const int minute = take(text, ":") ? take_digits(text, 2) : -1;
-  const bool has_seconds = take(text, ":");
-  const int second = has_seconds ? take_digits(text, 2) : 0;
-  if (!has_time || hour < 0 || minute < 0 || second < 0 || hour > 23 || minute > 59 || second > 60) return std::nullopt;
-  if (has_seconds && take(text, ".")) {
-    if (text.empty() || !is_digit(text.front())) return std::nullopt;
-    while (!text.empty() && is_digit(text.front())) text.remove_prefix(1);
+  if (text.size() == 10) return midnight;
+  if (!is_of_form(text.substr(10, 6), "T00:00")) return std::nullopt;
+  const int hour = two_digits(text.substr(11)), minute = two_digits(text.substr(14));
+  text.remove_prefix(16);
+  const bool has_seconds = is_of_form(text.substr(0, 3), ":00");
+  const int second = has_seconds ? two_digits(text.substr(1)) : 0;
+  if (hour > 23 || minute > 59 || second > 60) return std::nullopt;
+  text.remove_prefix(has_seconds ? 3 : 0);
+  if (has_seconds && is_of_form(text.substr(0, 2), ".0")) {
+    text.remove_prefix((std::min)(text.find_first_not_of("0123456789", 1), text.size()));
   }
   const auto offset = parse_offset(text);
   if (!offset) return std::nullopt;
@@ -4412,24 +4369,6 @@ struct client_access {
   }
 };
 
-// Detects a cycle of cursors with O(1) memory (Brent), at the latest on the third pass through the cycle.
-class cursor_watch {
- public:
-  bool comes_again(const std::string& cursor) {
-    if (steps_ != 0 && cursor == mark_) return true;
-    if (steps_++ % span_ == 0) {
-      mark_ = cursor;
-      span_ *= 2;
-      steps_ = 1;
-    }
-    return false;
-  }
-
- private:
-  std::string mark_{};
-  std::size_t span_ = 1, steps_ = 0;
-};
-
 }  // namespace detail
 
 // ====================================================================================================================
@@ -4714,7 +4653,8 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
     if (!own.empty()) so_far.cursor = std::move(own);
     return true;
   };
-  for (detail::cursor_watch watch; more;) {
+  std::string mark;  // a cursor seen before; a cycle meets it within three rounds (Brent)
+  for (std::size_t pages = 1; more; ++pages) {
     auto asked = *parameters;
     if (!so_far.cursor.empty()) asked.emplace_back("cursor", so_far.cursor);
     std::string next;
@@ -4727,11 +4667,12 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
     if (!page) return failed(page.error());
     so_far.done = whole && next.empty();
     if (so_far.done || !whole) return so_far;
-    if (watch.comes_again(next)) {
+    if (next == mark) {
       return failed({.code = errc::malformed_response,
                      .message = "a cursor came again: the pages have no end",
                      .request = "GET records"});
     }
+    if (std::has_single_bit(pages)) mark = next;
     so_far.cursor = std::move(next);
   }
   return so_far;
