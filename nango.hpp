@@ -1389,10 +1389,9 @@ class secrets {
     }
   }
   void scrub(error& e) const {
-    const bool is_cut = e.body.size() + 3 >= kept_body_bytes;
+    if (e.body.size() + 3 >= kept_body_bytes) e.body.resize(e.body.size() - cut_part(e.body));
     for (auto* text : {&e.type, &e.message, &e.body, &e.request}) scrub(*text);
     scrub(e.headers);
-    if (is_cut) e.body.resize(e.body.size() - cut_part(e.body));
   }
 
  private:
@@ -1402,15 +1401,15 @@ class secrets {
       scrub(field.value);
     }
   }
-  // The length of the partial secret at the end of a truncated text.
+  // The length of a partial secret at the end of a truncated text; 0 if the text ends with a whole one.
   std::size_t cut_part(std::string_view text) const {
-    std::size_t part = 0;
+    std::size_t part = 0, whole = 0;
     for (const std::string_view secret : secrets_) {
       for (auto length = secret.size(); length > part; --length) {
-        if (text.ends_with(secret.substr(0, length))) part = length;
+        if (text.ends_with(secret.substr(0, length))) (length == secret.size() ? whole : part) = length;
       }
     }
-    return part;
+    return part > whole ? part : 0;
   }
 
   std::array<std::string, 3> secrets_{};  // the key, the proxy's password as it is and as it was given
