@@ -4146,32 +4146,11 @@ class record_reader {
   json missing_{};  // null; nothing changes it
 };
 
-// Converts to JSON, without empty fields.
-template <crm::record Record> json write_record(const Record& record);
-template <class Value> json written(const Value& value) {
-  if constexpr (crm::record<Value>) {
-    return write_record(value);
-  } else if constexpr (std::same_as<Value, crm::time_point>) {
-    return time_text(value);
-  } else {
-    return value;
-  }
-}
-inline void write_field(json& to, const char* name, const std::string& field) { to[name] = field; }
-template <class Value> void write_field(json& to, const char* name, const std::optional<Value>& field) {
-  if (field) to[name] = written(*field);
-}
-template <class Value> void write_field(json& to, const char* name, const std::vector<Value>& field) {
-  for (const auto& each : field) to[name].push_back(written(each));
-}
-inline void write_field(json& to, const char* name, const json& field) {
-  if (!field.is_null()) to[name] = field;
-}
-template <crm::record Record> json write_record(const Record& record) {
-  json to = json::object();
-  each_field([&](const char* name, const auto& field) { write_field(to, name, field); }, record);
-  return to;
-}
+// A field as JSON; null if it is empty.
+template <class Value> json written(const Value& value) { return value; }
+inline json written(crm::time_point time) { return time_text(time); }
+template <class Value> json written(const std::optional<Value>& value) { return value ? written(*value) : json(); }
+template <class Value> json written(const std::vector<Value>& all) { return all.empty() ? json() : json(all); }
 
 // Joins with commas; an element must not contain one.
 inline result<std::string> comma_list(const std::vector<std::string>& all, const char* name) {
@@ -4558,7 +4537,13 @@ template <record Value> bool operator==(const Value& a, const Value& b) {
 /// @{ For nlohmann/json. `json(contact)` uses the wire's names and omits empty fields. `get<crm::contact>()` reads a
 /// result or your own data; a mismatch throws std::runtime_error with the field's place. A time outside the years 0000
 /// to 9999 cannot be written: std::out_of_range. (With exceptions off, both call std::abort.)
-template <record Value> void to_json(json& to, const Value& value) { to = detail::write_record(value); }
+template <record Value> void to_json(json& to, const Value& value) {
+  to = json::object();
+  const auto write = [&](const char* name, const auto& field) {
+    if (auto made = detail::written(field); !made.is_null()) to[name] = std::move(made);
+  };
+  detail::each_field(write, value);
+}
 template <record Value> void from_json(const json& from, Value& value) {
   auto taken = from;
   Value found{};
