@@ -76,9 +76,11 @@ Mutant = collections.namedtuple('Mutant', 'name section operator line before aft
 
 
 def sections_of(lines):
-    """The section of each line, or None: by `// Name: ...` between rules, and by `// --- Name ---`."""
-    current, found, private = None, [], False
+    """The section of each line, or None: by `// Name: ...` between rules, and by `// --- Name ---`. What only Windows
+    compiles has none."""
+    current, found, private, on_windows = None, [], False, False
     for number, line in enumerate(lines):
+        on_windows = line.startswith('#ifdef _WIN32') or (on_windows and not line.startswith(('#else', '#endif')))
         if line.startswith('// ===='):
             current, private = None, True
         heading = re.match(r'// --- ([\w ]+?) -{3,}$', line)
@@ -86,7 +88,7 @@ def sections_of(lines):
             heading = re.match(r'// ([\w ]+):', line)
         if heading:
             current = heading[1]
-        found.append(current if current in SECTIONS else None)
+        found.append(current if current in SECTIONS and not on_windows else None)
     return found
 
 
@@ -216,8 +218,8 @@ class Bench:
     def precompile(self, on_httplib, flags):
         """What nango.hpp and the tests include, without nango.hpp."""
         includes = re.findall(r'#include <[^>]+>', HEADER.read_text())
-        left_out = re.compile(r'httplib|openssl')
-        texts = ['#include <doctest/doctest.h>'] + [line for line in includes if on_httplib or not left_out.search(line)]
+        left_out = re.compile(r'wincrypt' if on_httplib else r'wincrypt|httplib|openssl')
+        texts = ['#include <doctest/doctest.h>'] + [line for line in includes if not left_out.search(line)]
         source = self.folder / f'before_{on_httplib}.hpp'
         source.write_text('\n'.join(texts) + '\n')
         compiled = source.with_suffix('.pch')
