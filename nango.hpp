@@ -2303,21 +2303,19 @@ inline result<proxy_address> parse_proxy(std::string_view proxy) {
   const auto bad = [](const char* what) { return refuse(std::string("client_options::proxy ") + what); };
   if (proxy.empty()) return proxy_address();
   constexpr const char* form = "must read http://[user:pass@]host:port";
-  if (proxy.find("://") == std::string_view::npos) return bad(form);
+  if (!equal_names(proxy.substr(0, proxy.find("://")), "http")) return bad(form);
   auto parts = split_url(proxy, "proxy");
   if (!parts) return std::move(parts).error();
-  if (!equal_names(parts->scheme, "http") || parts->port == 0 || parts->path.size() > 1) {
-    return bad(form);
-  }
+  if (parts->port == 0 || parts->path.size() > 1) return bad(form);
   proxy_address found{.host = std::move(parts->host), .port = parts->port};
   if (parts->user_info.empty()) return found;
   const auto credentials = parts->user_info.substr(0, parts->user_info.size() - 1);
-  const auto user = credentials.substr(0, credentials.find(':'));
-  found.user = unescape(user);
-  found.written_password = credentials.substr((std::min)(user.size() + 1, credentials.size()));
-  found.password = unescape(found.written_password);
+  const auto colon = credentials.find(':');
   // The password may be empty (RFC 7617); what has no colon might be one in the wrong place.
-  if (found.user.empty() || user.size() == credentials.size()) return bad("has an '@' but not user:pass before it");
+  if (colon == 0 || colon == std::string_view::npos) return bad("has an '@' but not user:pass before it");
+  found.user = unescape(credentials.substr(0, colon));
+  found.written_password = credentials.substr(colon + 1);
+  found.password = unescape(found.written_password);
   if (found.user.find(':') != std::string::npos) return bad("has a ':' in the user name, where none can be");
   if (has_control(found.user + found.password)) return bad("has control characters in user:pass");
   return found;
@@ -2327,6 +2325,7 @@ inline result<proxy_address> parse_proxy(std::string_view proxy) {
 struct checked_options {
   endpoint base{};
   proxy_address proxy{};
+  secrets hidden{};
 };
 
 inline result<checked_options> check_options(const client_options& options) {
@@ -2350,21 +2349,9 @@ inline result<checked_options> check_options(const client_options& options) {
   auto proxy = parse_proxy(options.proxy);
   if (!proxy) return std::move(proxy).error();
   if (proxy->port != 0 && !base->tls) return bad("proxy needs an https:// base_url, to hide the API key");
-  return checked_options{*std::move(base), *std::move(proxy)};
-}
-
-inline secrets secrets_of(const client_options& options, const proxy_address& proxy) {
   secrets hidden;
-  for (const auto* secret : {&options.api_key, &proxy.password, &proxy.written_password}) hidden.add(*secret);
-  return hidden;
-}
-
-inline std::string problem_of_method(std::string_view method) {
-  if (!is_token(method) || !each_is(method, [](char c) { return c < 'a' || c > 'z'; })) {
-    return "the method must be a token in upper case, such as \"GET\"";
-  }
-  if (method == "CONNECT") return "CONNECT makes tunnels; it is no request to the API";
-  return {};
+  for (const auto& secret : {options.api_key, proxy->password, proxy->written_password}) hidden.add(secret);
+  return checked_options{*std::move(base), *std::move(proxy), std::move(hidden)};
 }
 
 inline constexpr const char* user_header = "X-User-Account";
@@ -2377,22 +2364,16 @@ inline std::string problem_of_header(const header& field, bool of_identity) {
     return "the header " + field.name + " has control characters or a space at an end of its value";
   }
   const bool of_user = of_identity && equal_names(field.name, user_header);
-  if (of_user && field.value.empty()) {
-    return "the user token is empty; for calls without an end user use the client itself";
+  if (of_identity && field.value.empty()) {
+    return of_user ? "the user token is empty; for calls without an end user use the client itself"
+                   : "the header " + field.name + " of an identity is empty";
   }
-  if (of_identity && field.value.empty()) return "the header " + field.name + " of an identity is empty";
   if (of_user) return {};
   for (const auto name : own) {
     if (equal_names(field.name, name)) return "the header " + field.name + " is the client's own and cannot be given";
   }
   return {};
 }
-
-// State shared by all calls of a handle.
-struct handle : identity {
-  nango::headers all_headers{};  // complete for a call without a body and extra headers
-  std::string refused{};         // why each call is refused: the identity is bad
-};
 
 inline std::string problem_of(const identity& who) {
   for (const auto& field : who.headers) {
@@ -2404,22 +2385,21 @@ inline std::string problem_of(const identity& who) {
   }
   return who.content_type_header.empty() ? std::string() : problem_of_header({who.content_type_header, ""}, false);
 }
-inline identity user_identity(std::string_view token) {
-  identity who{.limit_key = std::string(token)};
-  who.headers.push_back({user_header, who.limit_key});
-  return who;
-}
-inline handle make_handle(const client_options& options, identity who) {
-  handle made{std::move(who)};
-  made.refused = problem_of(made);
-  const std::string agent = options.user_agent.empty() ? "" : options.user_agent + ' ';
-  made.all_headers.reserve(made.headers.size() + 3);
-  made.all_headers.push_back({"Authorization", "Bearer " + options.api_key});
-  if (find_header(made.headers, "Accept") == nullptr) made.all_headers.push_back({"Accept", "application/json"});
-  made.all_headers.push_back({"User-Agent", agent + "nango.hpp/" NANGO_VERSION});
-  for (const auto& field : made.headers) made.all_headers.push_back(field);
-  return made;
-}
+
+// State shared by all calls of a handle.
+struct handle : identity {
+  handle(const client_options& options, identity who) : identity(std::move(who)), refused(problem_of(*this)) {
+    const std::string agent = options.user_agent.empty() ? "" : options.user_agent + ' ';
+    all_headers.reserve(headers.size() + 3);
+    all_headers.push_back({"Authorization", "Bearer " + options.api_key});
+    if (find_header(headers, "Accept") == nullptr) all_headers.push_back({"Accept", "application/json"});
+    all_headers.push_back({"User-Agent", agent + "nango.hpp/" NANGO_VERSION});
+    for (const auto& field : headers) all_headers.push_back(field);
+  }
+
+  nango::headers all_headers{};  // complete for a call without a body and extra headers
+  std::string refused{};         // why each call is refused: the identity is bad
+};
 
 // Without the one leading slash that a path may have.
 inline std::string_view relative(std::string_view path) noexcept { return path.substr(path.starts_with('/') ? 1 : 0); }
@@ -2462,7 +2442,10 @@ inline nango::headers merge_headers(const call& asked, std::string_view content_
 inline std::string problem_of(const call& asked) {
   if (!asked.who.refused.empty()) return asked.who.refused;
   if (!asked.refused.empty()) return std::string(asked.refused);
-  if (auto problem = problem_of_method(asked.method); !problem.empty()) return problem;
+  if (!is_token(asked.method) || !each_is(asked.method, [](char c) { return c < 'a' || c > 'z'; })) {
+    return "the method must be a token in upper case, such as \"GET\"";
+  }
+  if (asked.method == "CONNECT") return "CONNECT makes tunnels; it is no request to the API";
   const auto& options = asked.options;
   if (options.timeout && options.timeout->count() <= 0) return "call_options::timeout must be more than 0";
   if (const auto problem = options.retry ? problem_of(*options.retry) : std::string(); !problem.empty()) {
@@ -2613,7 +2596,7 @@ template <class Backend, class Limiter> class client_core {
   client_core(client_options options, checked_options&& checked, Backend backend, Limiter limiter)
       : options_(std::move(options)),
         base_(std::move(checked.base)),
-        hidden_(secrets_of(options_, checked.proxy)),
+        hidden_(std::move(checked.hidden)),
         backend_(std::move(backend)),
         limiter_(std::move(limiter)) {}
 
@@ -2621,10 +2604,9 @@ template <class Backend, class Limiter> class client_core {
     auto checked = check_options(options);
     if (!checked) return std::move(checked).error();
     auto backend = make_backend(options);
-    if (!backend) secrets_of(options, checked->proxy).scrub(backend.error());
-    if (!backend) return std::move(backend).error();
-    auto limiter = make_limiter(options.rate);
-    return share(std::move(options), *std::move(checked), *std::move(backend), std::move(limiter));
+    if (backend) return make(std::move(options), *std::move(backend));
+    checked->hidden.scrub(backend.error());
+    return std::move(backend).error();
   }
   static made make(client_options options, Backend backend) {
     auto limiter = make_limiter(options.rate);
@@ -2633,18 +2615,23 @@ template <class Backend, class Limiter> class client_core {
   static made make(client_options options, Backend backend, Limiter limiter) {
     auto checked = check_options(options);
     if (!checked) return std::move(checked).error();
-    return share(std::move(options), *std::move(checked), std::move(backend), std::move(limiter));
+    return std::make_shared<client_core>(std::move(options), *std::move(checked), std::move(backend),
+                                         std::move(limiter));
   }
 
   std::shared_ptr<const handle> make_handle(identity who) const {
-    return std::make_shared<const handle>(detail::make_handle(options_, std::move(who)));
+    return std::make_shared<const handle>(options_, std::move(who));
   }
   std::shared_ptr<const handle> own_handle() const {
     const auto& token = options_.user_token;
-    return make_handle(token.empty() ? identity{.limit_key = options_.limit_key} : user_identity(token));
+    return make_handle(token.empty() ? identity{.limit_key = options_.limit_key} : user(token));
   }
   // These two need types that are incomplete where basic_client is declared.
-  static identity user(std::string_view token) { return user_identity(token); }
+  static identity user(std::string_view token) {
+    identity who{.limit_key = std::string(token)};
+    who.headers.push_back({user_header, who.limit_key});
+    return who;
+  }
   static const identity& identity_of(const handle& who) noexcept { return who; }
   milliseconds timeout_of(const call_options& options) const { return options.timeout.value_or(options_.timeout); }
 
@@ -2981,10 +2968,6 @@ template <class Backend, class Limiter> class client_core {
     options_.on_attempt(seen);
   }
 
-  static made share(client_options options, checked_options checked, Backend backend, Limiter limiter) {
-    return std::make_shared<client_core>(std::move(options), std::move(checked), std::move(backend),
-                                         std::move(limiter));
-  }
   static Limiter make_limiter(const rate& limits) {
     if constexpr (std::constructible_from<Limiter, const rate&>) {
       return Limiter(limits);
