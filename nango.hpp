@@ -965,13 +965,13 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   /// body to read: use send.)
   result<response> request(std::string_view method, std::string_view path, const query& parameters = {},
                            const call_options& options = {}) const {
-    return core_->request({*handle_, method, path, parameters, options});
+    return core_->template get<response>({*handle_, method, path, parameters, options});
   }
   /// Like request(), with a JSON body.
   template <json_body Body = json>
   result<response> request_json(std::string_view method, std::string_view path, const Body& body,
                                 const query& parameters = {}, const call_options& options = {}) const {
-    return core_->request_json({*handle_, method, path, parameters, options}, body);
+    return core_->template get_json<response>({*handle_, method, path, parameters, options}, body);
   }
 
   /// Returns the answer unchanged, whatever its status, for bodies that are not JSON. Sends any method but CONNECT. A
@@ -2303,7 +2303,7 @@ inline result<proxy_address> parse_proxy(std::string_view proxy) {
   const auto bad = [](const char* what) { return refuse(std::string("client_options::proxy ") + what); };
   if (proxy.empty()) return proxy_address();
   constexpr const char* form = "must read http://[user:pass@]host:port";
-  if (!equal_names(proxy.substr(0, proxy.find("://")), "http")) return bad(form);
+  if (!equal_names(proxy.substr(0, 7), "http://")) return bad(form);
   auto parts = split_url(proxy, "proxy");
   if (!parts) return std::move(parts).error();
   if (parts->port == 0 || parts->path.size() > 1) return bad(form);
@@ -2411,37 +2411,33 @@ struct call {
   const query& parameters;
   const call_options& options;
   std::string_view body{}, content_type = "application/json";
-  std::string_view refused{};  // why it cannot be sent: the body is no JSON
 };
 
 // A call that may be sent.
 struct prepared {
-  std::string_view method{}, body{};
-  std::string path{}, url{};                 // the path has the handle's prefix
-  std::span<const header> shared_headers{};  // the handle's
-  nango::headers own_headers{};              // instead, where the call has some of its own
-  std::span<const header> headers() const noexcept { return own_headers.empty() ? shared_headers : own_headers; }
+  const call& asked;
+  std::string path{}, url{};     // the path has the handle's prefix
+  nango::headers own_headers{};  // empty if the handle's are all
+  std::span<const header> headers() const noexcept { return own_headers.empty() ? asked.who.all_headers : own_headers; }
 };
 
-// The content type is that of a body, if there is one.
-inline nango::headers merge_headers(const call& asked, std::string_view content_type) {
+inline nango::headers merge_headers(const call& asked) {
   nango::headers all;
   const auto& extra = asked.options.headers;
   all.reserve(asked.who.all_headers.size() + extra.size() + 2);
-  const bool accepts = find_header(extra, "Accept") != nullptr;
   for (const auto& field : asked.who.all_headers) {
-    if (!accepts || !equal_names(field.name, "Accept")) all.push_back(field);
+    if (!equal_names(field.name, "Accept") || find_header(extra, "Accept") == nullptr) all.push_back(field);
   }
   for (const auto& field : extra) all.push_back(field);
-  if (content_type.empty()) return all;
-  all.push_back({"Content-Type", std::string(content_type)});
+  if (asked.body.empty()) return all;
+  const auto& type = asked.content_type;
+  all.push_back({"Content-Type", std::string(type)});
   const auto& repeated = asked.who.content_type_header;
-  if (!repeated.empty() && find_header(all, repeated) == nullptr) all.push_back({repeated, std::string(content_type)});
+  if (!repeated.empty() && find_header(all, repeated) == nullptr) all.push_back({repeated, std::string(type)});
   return all;
 }
 inline std::string problem_of(const call& asked) {
   if (!asked.who.refused.empty()) return asked.who.refused;
-  if (!asked.refused.empty()) return std::string(asked.refused);
   if (!is_token(asked.method) || !each_is(asked.method, [](char c) { return c < 'a' || c > 'z'; })) {
     return "the method must be a token in upper case, such as \"GET\"";
   }
@@ -2465,16 +2461,12 @@ inline std::string problem_of(const call& asked) {
 inline result<prepared> prepare(const call& asked, const endpoint& base) {
   if (auto problem = problem_of(asked); !problem.empty()) return refuse(std::move(problem));
   const auto& prefix = asked.who.path_prefix;
-  prepared ready{.method = asked.method, .body = asked.body};
+  prepared ready{.asked = asked};
   ready.path.append(prefix).append(prefix.empty() ? asked.path : relative(asked.path));
   auto url = build_url(base, ready.path, asked.parameters);
   if (!url) return std::move(url).error();
   ready.url = *std::move(url);
-  if (asked.options.headers.empty() && asked.body.empty()) {
-    ready.shared_headers = asked.who.all_headers;
-  } else {
-    ready.own_headers = merge_headers(asked, asked.body.empty() ? "" : asked.content_type);
-  }
+  if (!asked.options.headers.empty() || !asked.body.empty()) ready.own_headers = merge_headers(asked);
   return ready;
 }
 
@@ -2487,26 +2479,16 @@ inline bool is_finite(const json& value) {
   }
   return true;
 }
-// The text of a JSON body, which must outlive the call. If the body has no text, the call is refused.
-struct json_text {
-  std::string text{}, problem{};
-  call put_into(call asked) const {
-    asked.body = text;
-    asked.refused = problem;
-    return asked;
-  }
-};
-template <class Body> json_text to_text(const Body& body) {
-  json_text made;
+// Writes a body's JSON into `text`; returns why there is none.
+template <class Body> std::string to_text(const Body& body, std::string& text) {
   bool finite = true;
-  made.problem = caught([&] {
+  const auto problem = caught([&] {
     const json& value = body;  // no copy of what is JSON already
-    made.text = value.dump();
+    text = value.dump();
     finite = is_finite(value);
   });
-  if (!made.problem.empty()) made.problem = "the body cannot be sent as JSON: " + made.problem;
-  if (!finite) made.problem = "the body has a number that is not finite, which JSON cannot say";
-  return made;
+  if (!problem.empty()) return "the body cannot be sent as JSON: " + problem;
+  return finite ? "" : "the body has a number that is not finite, which JSON cannot say";
 }
 
 // Whether a JSON number is an integer of that type; what is no number is left to json::get().
@@ -2568,13 +2550,18 @@ inline error without_turn(error stopped, std::optional<error> so_far) {
   return stopped;
 }
 
-// The outcome of a call: the decoded answer, or the raw one.
+// The answer that a call gets, and what the call needs of it.
 struct arrival {
-  response meaning{};      // of an answer to send() nothing
-  http_response answer{};  // to send() all of it, of a list the text
-  std::string kept{};      // first bytes of a body that is yet to be decoded, for an error about it
-  std::span<const header> headers() const noexcept {
-    return meaning.headers.empty() ? answer.headers : meaning.headers;
+  bool keeps_body = false;       // the value is yet to be decoded, and an error about it quotes the body
+  std::string_view list_name{};  // of for_each: the member that is the list
+  response meaning{};            // without its JSON, if send() or for_each asked
+  std::string body{};            // all of it, if send() or for_each asked
+  std::string kept{};            // first bytes of a body that is yet to be decoded
+  bool is_upstream = false;      // from another API
+  void take(http_response answer) {
+    meaning.http_status = answer.status;
+    meaning.headers = std::move(answer.headers);
+    body = std::move(answer.body);
   }
   // An error about it.
   error wrong(error e) const {
@@ -2635,55 +2622,49 @@ template <class Backend, class Limiter> class client_core {
   static const identity& identity_of(const handle& who) noexcept { return who; }
   milliseconds timeout_of(const call_options& options) const { return options.timeout.value_or(options_.timeout); }
 
-  result<response> request(const call& asked) {
-    arrival found;
-    if (auto failure = ask(asked, &client_core::read_meaning, found)) return *std::move(failure);
-    return std::move(found.meaning);
-  }
   result<http_response> send(const call& asked) {
     arrival found;
     if (auto failure = ask(asked, &client_core::read_as_it_came, found)) return *std::move(failure);
-    return std::move(found.answer);
+    return http_response{found.meaning.http_status, std::move(found.meaning.headers), std::move(found.body)};
   }
   template <class Value> result<Value> get(const call& asked) {
-    constexpr bool is_decoded = !std::is_void_v<Value> && !std::same_as<Value, json>;
-    arrival found;
-    const auto read = is_decoded ? &client_core::read_and_keep : &client_core::read_meaning;
-    if (auto failure = ask(asked, read, found)) return *std::move(failure);
-    if constexpr (is_decoded) {
+    constexpr bool is_whole = std::same_as<Value, response>, is_json = std::same_as<Value, json>;
+    arrival found{.keeps_body = !is_whole && !is_json && !std::is_void_v<Value>};
+    if (auto failure = ask(asked, &client_core::read_meaning, found)) return *std::move(failure);
+    if constexpr (std::is_void_v<Value>) {
+      return {};
+    } else if constexpr (is_whole) {
+      return std::move(found.meaning);
+    } else if constexpr (is_json) {
+      return std::move(found.meaning.result);
+    } else {
       std::optional<Value> value;
       const auto problem = decoder<Value>::read(found.meaning.result, value);
       if (problem.empty()) return *std::move(value);
       return decode_failure(asked, found, "result" + problem);
-    } else if constexpr (std::is_void_v<Value>) {
-      return {};
-    } else {
-      return std::move(found.meaning.result);
     }
   }
-  template <class Value, class Body> result<Value> get_json(const call& asked, const Body& body) {
-    const auto text = to_text(body);
-    return get<Value>(text.put_into(asked));
-  }
-  template <class Body> result<response> request_json(const call& asked, const Body& body) {
-    const auto text = to_text(body);
-    return request(text.put_into(asked));
+  template <class Value, class Body> result<Value> get_json(call asked, const Body& body) {
+    std::string text;
+    const auto problem = to_text(body, text);
+    if (!problem.empty()) return leave(asked, refuse(problem));
+    asked.body = text;
+    return get<Value>(asked);
   }
 
   // GETs a list and hands its elements on. `finish(json&)` then says what is wrong around the list.
   template <class Value, class Fn, class Finish>
   result<std::size_t> for_each(const call& asked, Fn& fn, const Finish& finish) {
-    arrival list;
+    const auto& name = asked.options.list_member;
+    arrival list{.keeps_body = true, .list_name = name ? std::string_view(*name) : options_.dialect.list_member};
     if (auto failure = ask(asked, &client_core::read_list, list)) return *std::move(failure);
-    const auto name = list_name(asked.options);
     std::string problem;
-    const auto take = [&](list_reader& reader) { return take_element<Value>(asked, list, name, fn, reader, problem); };
-    list_reader reader(name, take);
-    const bool whole = reader.read(list.answer.body);
-    if (problem.empty() && reader.stopped) return reader.index;
-    if (problem.empty()) {
-      if (auto fault = fault_around(list, name, reader, whole)) return leave(asked, *std::move(fault));
-      problem = problem_of_list(name, reader.around);
+    const auto take = [&](list_reader& reader) { return take_element<Value>(asked, list, fn, reader, problem); };
+    list_reader reader(list.list_name, take);
+    const bool whole = reader.read(list.body);
+    if (!reader.stopped) {
+      if (auto fault = fault_around(list, reader, whole)) return leave(asked, *std::move(fault));
+      problem = problem_of_list(list.list_name, reader.around);
       if (problem.empty()) problem = finish(reader.around);
     }
     if (problem.empty()) return reader.index;
@@ -2692,23 +2673,21 @@ template <class Backend, class Limiter> class client_core {
 
  private:
   // Puts what an answer means into an arrival, or says why it is an error.
-  using reading = std::optional<error> (client_core::*)(const call&, http_response, bool is_upstream, arrival&) const;
+  using reading = std::optional<error> (client_core::*)(http_response, arrival&) const;
 
   // False: enough, or the element is no Value, with the problem.
   template <class Value, class Fn>
-  bool take_element(const call& asked, const arrival& list, std::string_view name, Fn& fn, list_reader& reader,
-                    std::string& problem) const {
+  bool take_element(const call& asked, const arrival& list, Fn& fn, list_reader& reader, std::string& problem) const {
     using decoded = typename std::conditional_t<is_result<Value>, Value, result<Value>>::value_type;
     std::optional<decoded> value;
     problem = decoder<decoded>::read(reader.element, value);
-    if (!problem.empty()) problem = std::string(name) + '[' + std::to_string(reader.index) + ']' + problem;
+    if (!problem.empty()) problem = std::string(list.list_name) + '[' + std::to_string(reader.index) + ']' + problem;
     if constexpr (!is_result<Value>) {
       return problem.empty() && hand_on(fn, *std::move(value));
     } else {
       if (problem.empty()) return hand_on(fn, Value(*std::move(value)));
-      arrival about;  // one bad record does not carry all that came
-      about.meaning.http_status = list.meaning.http_status;
-      about.meaning.attempts = list.meaning.attempts;
+      // One bad record does not carry all that came.
+      const arrival about{.meaning = {.http_status = list.meaning.http_status, .attempts = list.meaning.attempts}};
       return hand_on(fn, Value(decode_failure(asked, about, std::exchange(problem, {}))));
     }
   }
@@ -2732,36 +2711,25 @@ template <class Backend, class Limiter> class client_core {
     }
     const auto ready = prepare(asked, base_);
     if (!ready) return leave(asked, ready.error());
-    auto failure = run(asked, *ready, read, found);
-    if (failure) failure = leave(asked, *std::move(failure));
-    return failure;
+    if (auto failure = run(*ready, read, found)) return leave(asked, *std::move(failure));
+    return {};
   }
 
-  // A permit, where the call is limited, and how long it took to get one.
-  struct turn {
-    std::optional<permit> granted{};
-    nanoseconds waited{};
-  };
-  // One attempt: what the observer is told of it, how it failed, and whether it met a 429 of the API's own.
-  struct attempted {
-    attempt seen;
-    std::optional<error> failure;
-    bool limited;
-  };
-
   // The loop of a call. `so_far` sums up the attempts before the one at hand.
-  std::optional<error> run(const call& asked, const prepared& ready, reading read, arrival& found) {
+  std::optional<error> run(const prepared& ready, reading read, arrival& found) {
+    const auto& asked = ready.asked;
+    const auto& key = asked.who.limit_key;
     auto next = clock::now();  // when the next attempt may go
     const auto deadline = after(next, timeout_of(asked.options));
     std::optional<error> so_far;  // none yet: a success then makes and destroys none
     for (int number = 1;; ++number) {
-      auto given = take_turn(asked, next, deadline);
+      attempt seen{.method = asked.method, .path = ready.path, .number = number, .limit_key = key};
+      auto given = take_turn(asked, next, deadline, seen);
       if (!given) return without_turn(name_limit(std::move(given).error(), asked), std::move(so_far));
-      auto [seen, failure, limited] = attempt_once(asked, ready, *std::move(given), deadline, read, found);
-      seen.number = number;
+      auto failure = attempt_once(ready, *std::move(given), deadline, read, found, seen);
       if (!failure) {
         found.meaning.attempts = number;
-        seen.headers = found.headers();
+        seen.headers = found.meaning.headers;
         observe(seen);
         return {};
       }
@@ -2771,16 +2739,17 @@ template <class Backend, class Limiter> class client_core {
       const auto now = clock::now();
       seen.outcome = so_far->code;
       seen.headers = so_far->headers;
+      const bool limited = seen.http_status == 429 && seen.outcome == errc::rate_limited && !found.is_upstream;
+      if (limited && !so_far->retry_after) so_far->retry_after = round_up(limited_span());
       seen.retry_in = delay_of(asked, *so_far, now, deadline);
       next = after(now, seen.retry_in.value_or(so_far->retry_after.value_or(milliseconds(0))));
-      const bool in_line = limited && !asked.who.limit_key.empty();  // it waits there, before those that come later
-      if (in_line) limiter_.hold(asked.who.limit_key, next);         // for everyone, not just for this call
+      const bool in_line = limited && !key.empty();  // it waits there, before those that come later
+      if (in_line) limiter_.hold(key, next);         // for everyone, not just for this call
       observe(seen);
-      if (!seen.retry_in) return *std::move(so_far);
-      if (in_line) continue;
-      if (!sleep_until<clock>(next, asked.options.cancel))
-        return without_turn(canceled_in_backoff(), std::move(so_far));
-      if (clock::now() >= deadline) return out_of_time(*std::move(so_far), asked);
+      if (!seen.retry_in) return so_far;
+      if (!in_line && sleep_until<clock>(next, asked.options.cancel) && clock::now() >= deadline) {
+        return out_of_time(*std::move(so_far), asked);
+      }
     }
   }
 
@@ -2804,7 +2773,6 @@ template <class Backend, class Limiter> class client_core {
     so_far.message += before;
     return so_far;
   }
-  static error canceled_in_backoff() { return unsent(errc::canceled, "canceled before another attempt"); }
 
   // The delay before another attempt, if there is to be one.
   std::optional<milliseconds> delay_of(const call& asked, const error& failed, time_point now, time_point deadline) {
@@ -2814,66 +2782,53 @@ template <class Backend, class Limiter> class client_core {
     return delay && after(now, *delay) < deadline ? delay : std::nullopt;
   }
 
-  // Takes a permit and waits until `earliest`. A limiter that gives one earlier, because it does not hold or not for so
-  // long, gets it back.
-  result<turn> take_turn(const call& asked, time_point earliest, time_point deadline) {
+  // Takes a permit, where the call is limited, and waits until `earliest`. A limiter that gives one earlier, because it
+  // does not hold or not for so long, gets it back.
+  result<std::optional<permit>> take_turn(const call& asked, time_point earliest, time_point deadline, attempt& seen) {
     const auto& cancel = asked.options.cancel;
-    if (cancel.canceled()) return unsent(errc::canceled, "canceled before it was sent");
-    if (asked.who.limit_key.empty()) return turn();
-    auto now = clock::now();
-    for (const auto began = now;;) {
-      if (auto given = limiter_.acquire(asked.who.limit_key, deadline, cancel)) {
-        now = clock::now();
-        if (now >= earliest && now < deadline) return turn{*std::move(given), now - began};
-        given->answered();
-      } else {
-        return std::move(given).error();
-      }
+    if (seen.limit_key.empty() && !cancel.canceled()) return std::optional<permit>();
+    for (const auto began = clock::now(); !cancel.canceled(); sleep_until<clock>(earliest, cancel)) {
+      auto given = limiter_.acquire(seen.limit_key, deadline, cancel);
+      if (!given) return std::move(given).error();
+      const auto now = clock::now();
+      seen.waited = now - began;
+      if (now >= earliest && now < deadline) return std::optional<permit>(*std::move(given));
+      given->answered();
       if (now >= deadline) return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
-      if (!sleep_until<clock>(earliest, cancel)) return canceled_in_backoff();
     }
+    return unsent(errc::canceled, seen.number > 1 ? "canceled before another attempt" : "canceled before it was sent");
   }
 
   // Sends once and reads the answer. The permit ends here, before anybody hears of the outcome.
-  attempted attempt_once(const call& asked, const prepared& ready, turn given, time_point deadline, reading read,
-                         arrival& found) {
+  std::optional<error> attempt_once(const prepared& ready, std::optional<permit> given, time_point deadline,
+                                    reading read, arrival& found, attempt& seen) {
+    const auto& asked = ready.asked;
     const auto began = clock::now();
     const auto end_of_attempt = options_.attempt_timeout.count() > 0 ? after(began, options_.attempt_timeout) : never;
-    const bool of_attempt = end_of_attempt < deadline;
     auto sent =
-        backend_.send({ready.method, ready.url, ready.headers(), ready.body, of_attempt ? end_of_attempt : deadline,
+        backend_.send({asked.method, ready.url, ready.headers(), asked.body, (std::min)(end_of_attempt, deadline),
                        options_.max_response_bytes, asked.options.cancel});
-    const attempt seen{.method = ready.method,
-                       .path = ready.path,
-                       .http_status = sent ? sent->status : sent.error().http_status,
-                       .waited = given.waited,
-                       .elapsed = clock::now() - began,
-                       .limit_key = asked.who.limit_key};
-    const bool upstream = sent && is_upstream(ready, *sent);
-    if (sent && !upstream) hold_for(asked.who, ready, *sent);
-    if (given.granted && server_is_done(sent)) given.granted->answered();
-    given.granted.reset();
-    std::optional<error> failure;
-    if (sent) {
-      failure = read_answer(asked, *std::move(sent), upstream, read, found);
-    } else {
-      failure = name_limit(std::move(sent).error(), asked, of_attempt);
-    }
-    if (!failure || seen.http_status == 0) return {seen, std::move(failure), false};
-    if (failure->http_status == 0) failure->http_status = seen.http_status;
-    const bool limited = seen.http_status == 429 && failure->code == errc::rate_limited && !upstream;
-    if (limited && !failure->retry_after) failure->retry_after = round_up(limited_span());
-    return {seen, std::move(failure), limited};
+    seen.http_status = sent ? sent->status : sent.error().http_status;
+    seen.elapsed = clock::now() - began;
+    found.is_upstream = sent && is_upstream(ready, *sent);
+    if (sent && !found.is_upstream) hold_for(ready, *sent);
+    if (given && server_is_done(sent)) given->answered();
+    given.reset();
+    auto failure = sent ? read_answer(*std::move(sent), read, found)
+                        : name_limit(std::move(sent).error(), asked, end_of_attempt < deadline);
+    if (failure && failure->http_status == 0) failure->http_status = seen.http_status;
+    return failure;
   }
 
   bool is_upstream(const prepared& ready, const http_response& answer) const {
     return options_.dialect.is_upstream != nullptr && options_.dialect.is_upstream(relative(ready.path), answer);
   }
   // Holds the key for as long as the dialect says.
-  void hold_for(const handle& who, const prepared& ready, const http_response& answer) {
-    if (options_.dialect.hold_for == nullptr || who.limit_key.empty()) return;
+  void hold_for(const prepared& ready, const http_response& answer) {
+    const auto& key = ready.asked.who.limit_key;
+    if (options_.dialect.hold_for == nullptr || key.empty()) return;
     const auto rest = options_.dialect.hold_for(relative(ready.path), answer);
-    if (rest) limiter_.hold(who.limit_key, after(clock::now(), *rest));
+    if (rest) limiter_.hold(key, after(clock::now(), *rest));
   }
   // How long a 429 without a Retry-After holds the key.
   nanoseconds limited_span() {
@@ -2884,62 +2839,50 @@ template <class Backend, class Limiter> class client_core {
     }
   }
 
-  std::optional<error> read_answer(const call& asked, http_response answer, bool upstream, reading read,
-                                   arrival& found) const {
-    if (answer.body.size() <= options_.max_response_bytes) {
-      return (this->*read)(asked, std::move(answer), upstream, found);
+  std::optional<error> read_answer(http_response answer, reading read, arrival& found) const {
+    if (answer.body.size() > options_.max_response_bytes) {
+      auto e = too_large(answer.status, options_.max_response_bytes);
+      keep_answer(e, answer);
+      return e;
     }
-    auto e = too_large(answer.status, options_.max_response_bytes);
-    keep_answer(e, answer);
-    return e;
+    if (found.keeps_body) found.kept = first_bytes(answer.body);
+    return (this->*read)(std::move(answer), found);
   }
 
   // The readings. send() returns every answer unchanged, except a 429.
-  std::optional<error> read_as_it_came(const call&, http_response answer, bool upstream, arrival& found) const {
-    if (answer.status != 429 || upstream) {
-      found.answer = std::move(answer);
+  std::optional<error> read_as_it_came(http_response answer, arrival& found) const {
+    if (answer.status != 429 || found.is_upstream) {
+      found.take(std::move(answer));
       return {};
     }
     auto meaning = interpret(answer);  // in its own dialect, unless that takes a 429 for something else
     if (meaning || meaning.error().code != errc::rate_limited) meaning = parse_envelope(std::move(answer));
     return std::move(meaning).error();
   }
-  std::optional<error> read_meaning(const call&, http_response answer, bool, arrival& found) const {
+  std::optional<error> read_meaning(http_response answer, arrival& found) const {
     auto meaning = interpret(std::move(answer));
     if (!meaning) return std::move(meaning).error();
     found.meaning = *std::move(meaning);
     return {};
   }
-  std::optional<error> read_and_keep(const call& asked, http_response answer, bool upstream, arrival& found) const {
-    found.kept = first_bytes(answer.body);
-    return read_meaning(asked, std::move(answer), upstream, found);
-  }
   // The elements of a list may be handed on if what stands before the first is sound, or else all around the list.
-  std::optional<error> read_list(const call& asked, http_response answer, bool, arrival& list) const {
-    list.meaning.http_status = answer.status;
-    list.meaning.headers = std::move(answer.headers);
-    list.kept = first_bytes(answer.body);
-    list.answer.body = std::move(answer.body);
-    mend_surrogates(list.answer.body);
-    const auto name = list_name(asked.options);
+  std::optional<error> read_list(http_response answer, arrival& list) const {
+    list.take(std::move(answer));
+    mend_surrogates(list.body);
     const auto take = [&](list_reader& reader) {
       reader.skips = true;
-      return fault_around(list, name, reader, true).has_value();
+      return fault_around(list, reader, true).has_value();
     };
-    list_reader reader(name, take);
-    const bool whole = is_success(list.meaning.http_status) && reader.read(list.answer.body);
-    return reader.stopped ? std::nullopt : fault_around(list, name, reader, whole);
-  }
-  std::string_view list_name(const call_options& options) const {
-    return options.list_member ? std::string_view(*options.list_member) : options_.dialect.list_member;
+    list_reader reader(list.list_name, take);
+    const bool whole = is_success(list.meaning.http_status) && reader.read(list.body);
+    return reader.stopped ? std::nullopt : fault_around(list, reader, whole);
   }
   // The error in the members around a list, or in the whole text if it cannot be read as a list.
-  std::optional<error> fault_around(const arrival& list, std::string_view name, const list_reader& reader,
-                                    bool whole) const {
+  std::optional<error> fault_around(const arrival& list, const list_reader& reader, bool whole) const {
     auto meaning =
-        interpret({list.meaning.http_status, list.meaning.headers, whole ? reader.around.dump() : list.answer.body});
+        interpret({list.meaning.http_status, list.meaning.headers, whole ? reader.around.dump() : list.body});
     if (reader.repeated) meaning = error{.code = errc::malformed_response, .message = "the answer has its list twice"};
-    if (meaning && !whole) meaning = error{.code = errc::decode_error, .message = problem_of_list(name, {})};
+    if (meaning && !whole) meaning = error{.code = errc::decode_error, .message = problem_of_list(list.list_name, {})};
     if (meaning) return {};
     return list.wrong(std::move(meaning).error());
   }

@@ -365,6 +365,7 @@ TEST_CASE("a call that is canceled before it begins sends nothing") {
   const auto check = [](const auto& got) {
     const auto e = failure(got);
     CHECK(e.code == errc::canceled);
+    CHECK(e.message == "canceled before it was sent");
     CHECK(e.attempts == 0);
     CHECK_FALSE(e.may_have_executed);
   };
@@ -386,6 +387,7 @@ TEST_CASE("a call that is canceled during the backoff ends within 100 ms") {
   SUBCASE("after an attempt that may have been acted on") {
     const auto e = failure(f.client().get("x", {}, {.cancel = source.token()}));
     CHECK(e.code == errc::canceled);
+    CHECK(e.message == "canceled before another attempt");
     CHECK(e.attempts == 1);
     CHECK(e.may_have_executed);
   }
