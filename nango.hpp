@@ -2493,11 +2493,10 @@ template <class Body> std::string to_text(const Body& body, std::string& text) {
 
 // Whether a JSON number is an integer of that type; what is no number is left to json::get().
 template <class Integer> bool fits(const json& number) {
-  constexpr auto least = (std::numeric_limits<Integer>::min)(), most = (std::numeric_limits<Integer>::max)();
-  if (number.is_number_unsigned()) return number.get<std::uint64_t>() <= static_cast<std::uint64_t>(most);
-  if (number.is_number_integer()) {  // below 0
-    return std::is_signed_v<Integer> && number.get<std::int64_t>() >= static_cast<std::int64_t>(least);
-  }
+  constexpr auto least = +(std::numeric_limits<Integer>::min)(), most = +(std::numeric_limits<Integer>::max)();
+  const auto holds = [&](auto value) { return std::cmp_less_equal(least, value) && std::cmp_less_equal(value, most); };
+  if (number.is_number_unsigned()) return holds(number.get<std::uint64_t>());
+  if (number.is_number_integer()) return holds(number.get<std::int64_t>());
   if (!number.is_number()) return true;
   const auto value = number.get<double>();
   return value == std::floor(value) && value >= static_cast<double>(least) &&

@@ -362,6 +362,18 @@ TEST_CASE("a number that does not fit the integer asked for is a decode_error") 
   CHECK(f.api.post<double>("x", {}).value() == 1e300);
 }
 
+TEST_CASE("a number that the dialect computed fits or not like one that was parsed") {
+  auto options = test_options();
+  options.dialect.parse = [](nango::http_response) -> nango::result<nango::response> {
+    return nango::response{.result = 300};  // of a signed type, as json::parse makes them of numbers below 0 only
+  };
+  const test_client api(options, scripted_backend().ok({}).ok({}).ok({}).ok({}));
+  CHECK(api.get<int>("x").value() == 300);
+  CHECK(api.get<unsigned>("x").value() == 300);
+  CHECK_FALSE(api.get<signed char>("x"));
+  CHECK_FALSE(api.get<unsigned char>("x"));
+}
+
 TEST_CASE("a result is decoded by the from_json of a type of the user's own") {
   fixture f;
   f.backend.ok({{"name", "Rolf"}, {"age", 41}}).ok({{{"name", "A"}, {"age", 1}}, {{"name", "B"}, {"age", 2}}});
