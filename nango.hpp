@@ -2645,8 +2645,7 @@ template <class Backend, class Limiter> class client_core {
   }
   template <class Value, class Body> result<Value> get_json(call asked, const Body& body) {
     std::string text;
-    const auto problem = to_text(body, text);
-    if (!problem.empty()) return leave(asked, refuse(problem));
+    if (auto problem = to_text(body, text); !problem.empty()) return leave(asked, refuse(std::move(problem)));
     asked.body = text;
     return get<Value>(asked);
   }
