@@ -2627,20 +2627,20 @@ template <class Backend, class Limiter> class client_core {
     return http_response{found.meaning.http_status, std::move(found.meaning.headers), std::move(found.body)};
   }
   template <class Value> result<Value> get(const call& asked) {
-    constexpr bool is_whole = std::same_as<Value, response>, is_json = std::same_as<Value, json>;
-    arrival found{.keeps_body = !is_whole && !is_json && !std::is_void_v<Value>};
+    constexpr bool is_decoded = !std::is_void_v<Value> && !std::same_as<Value, json> && !std::same_as<Value, response>;
+    arrival found{.keeps_body = is_decoded};
     if (auto failure = ask(asked, &client_core::read_meaning, found)) return *std::move(failure);
-    if constexpr (std::is_void_v<Value>) {
-      return {};
-    } else if constexpr (is_whole) {
-      return std::move(found.meaning);
-    } else if constexpr (is_json) {
-      return std::move(found.meaning.result);
-    } else {
+    if constexpr (is_decoded) {
       std::optional<Value> value;
       const auto problem = decoder<Value>::read(found.meaning.result, value);
       if (problem.empty()) return *std::move(value);
       return decode_failure(asked, found, "result" + problem);
+    } else if constexpr (std::is_void_v<Value>) {
+      return {};
+    } else if constexpr (std::same_as<Value, response>) {
+      return std::move(found.meaning);
+    } else {
+      return std::move(found.meaning.result);
     }
   }
   template <class Value, class Body> result<Value> get_json(call asked, const Body& body) {
