@@ -2973,6 +2973,7 @@ inline constexpr int interrupted = WSAEINTR, would_block = WSAEWOULDBLOCK, conne
 inline constexpr int refused = WSAECONNREFUSED, no_network = WSAENETUNREACH, no_host = WSAEHOSTUNREACH;
 inline constexpr int no_handle = WSAEMFILE, no_system_handle = WSAENOBUFS, no_port = WSAEADDRNOTAVAIL,
                      no_answer = WSAETIMEDOUT;
+using nfds_t = ULONG;  // for poll()
 inline int last_error() noexcept { return ::WSAGetLastError(); }
 inline std::string lookup_message(int code) { return std::system_category().message(code); }
 inline socket_t open_socket(int family) noexcept {
@@ -2989,29 +2990,23 @@ inline std::ptrdiff_t receive_some(socket_t socket, char* to, std::size_t size, 
   return ::recv(socket, to, static_cast<int>((std::min)(size, std::size_t{1} << 30)), flags);
 }
 // Before Windows 10 version 2004, WSAPoll does not report a failed connect, which then times out.
-inline int poll_sockets(std::span<pollfd> sockets, int patience) noexcept {
-  return ::WSAPoll(sockets.data(), static_cast<ULONG>(sockets.size()), patience);
-}
+inline int poll(pollfd* sockets, nfds_t count, int patience) noexcept { return ::WSAPoll(sockets, count, patience); }
 
 // False for a root CA that Windows restricts to other uses, such as code signing.
 inline bool is_root_of_servers(const CERT_CONTEXT* root) {
-  DWORD size = 0;
-  if (!::CertGetEnhancedKeyUsage(root, 0, nullptr, &size)) return false;
-  std::vector<unsigned char> space((std::max)(std::size_t{size}, sizeof(CERT_ENHKEY_USAGE)));
-  auto* const uses = reinterpret_cast<CERT_ENHKEY_USAGE*>(space.data());
-  if (!::CertGetEnhancedKeyUsage(root, 0, uses, &size)) return false;
-  if (uses->cUsageIdentifier == 0) return ::GetLastError() == static_cast<DWORD>(CRYPT_E_NOT_FOUND);  // good for all
-  const std::span<LPSTR> names(uses->rgpszUsageIdentifier, uses->cUsageIdentifier);
-  return std::any_of(names.begin(), names.end(),
-                     [](const char* name) { return std::string_view(name) == szOID_PKIX_KP_SERVER_AUTH; });
+  std::array<CERT_ENHKEY_USAGE, 256> uses{};  // the first one is filled in; the others are room for the names
+  DWORD size = sizeof(uses);
+  if (!::CertGetEnhancedKeyUsage(root, 0, uses.data(), &size)) return false;
+  const std::span<LPSTR> names(uses.front().rgpszUsageIdentifier, uses.front().cUsageIdentifier);
+  if (names.empty()) return ::GetLastError() == static_cast<DWORD>(CRYPT_E_NOT_FOUND);  // good for all
+  return std::find(names.begin(), names.end(), std::string_view(szOID_PKIX_KP_SERVER_AUTH)) != names.end();
 }
 // OpenSSL asks for each certificate of a chain.
 inline int refuse_disallowed(int is_sound, X509_STORE_CTX* chain) {
   if (is_sound == 0) return 0;
-  std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
-  unsigned size = 0;
-  X509_digest(X509_STORE_CTX_get_current_cert(chain), EVP_sha1(), hash.data(), &size);
-  const CRYPT_HASH_BLOB wanted{size, hash.data()};
+  std::array<unsigned char, 20> hash{};
+  X509_digest(X509_STORE_CTX_get_current_cert(chain), EVP_sha1(), hash.data(), nullptr);
+  const CRYPT_HASH_BLOB wanted{static_cast<DWORD>(hash.size()), hash.data()};
   auto* const disallowed = ::CertOpenSystemStoreW(0, L"Disallowed");
   if (disallowed == nullptr) return 0;
   const auto* found = ::CertFindCertificateInStore(disallowed, X509_ASN_ENCODING, 0, CERT_FIND_HASH, &wanted, nullptr);
@@ -3024,9 +3019,9 @@ inline bool trust_system(SSL_CTX* context) {
   auto* const roots = ::CertOpenSystemStoreW(0, L"ROOT");
   const CERT_CONTEXT* each = nullptr;
   while (roots != nullptr && (each = ::CertEnumCertificatesInStore(roots, each)) != nullptr) {
+    if (!is_root_of_servers(each)) continue;
     const unsigned char* bytes = each->pbCertEncoded;
-    auto* const root =
-        is_root_of_servers(each) ? d2i_X509(nullptr, &bytes, static_cast<long>(each->cbCertEncoded)) : nullptr;
+    auto* const root = d2i_X509(nullptr, &bytes, static_cast<long>(each->cbCertEncoded));
     if (root != nullptr) X509_STORE_add_cert(SSL_CTX_get_cert_store(context), root);
     X509_free(root);
   }
@@ -3063,15 +3058,9 @@ inline std::ptrdiff_t send_some(socket_t socket, const char* data, std::size_t s
 inline std::ptrdiff_t receive_some(socket_t socket, char* to, std::size_t size, int flags = 0) noexcept {
   return ::recv(socket, to, size, flags);
 }
-inline int poll_sockets(std::span<pollfd> sockets, int patience) noexcept {
-  return ::poll(sockets.data(), static_cast<nfds_t>(sockets.size()), patience);
-}
 inline bool trust_system(SSL_CTX* context) { return SSL_CTX_set_default_verify_paths(context) >= 0; }
 #endif
-inline bool must_wait() noexcept {
-  const int code = last_error();
-  return code == would_block || code == interrupted;
-}
+inline bool must_wait() noexcept { return last_error() == would_block || last_error() == interrupted; }
 
 inline void set_option(socket_t socket, int level, int option, int value) noexcept {
   ::setsockopt(socket, level, option, reinterpret_cast<const char*>(&value), sizeof(value));
@@ -3131,8 +3120,7 @@ inline std::string describe_lookup_failure(int code) {
   const auto probe = make_socket(AF_INET);
   if (probe == INVALID_SOCKET) return describe_connect_failure(last_error());
   close_socket(probe);
-  if (code == EAI_NONAME) return "the name is unknown";
-  return "the name service failed: " + lookup_message(code);
+  return code == EAI_NONAME ? "the name is unknown" : "the name service failed: " + lookup_message(code);
 }
 
 // The stream that httplib reads and writes. Its other virtual functions differ between releases, so none of them is
@@ -3385,7 +3373,7 @@ class connection {
       if (is_over(now) || now >= until) return false;
       const auto wake = (std::min)({until, deadline_, next_look(now, cancel_), after(now, an_hour)});
       const auto patience = static_cast<int>(round_up(wake - now).count());
-      const auto ready = poll_sockets(sockets_, patience);
+      const auto ready = poll(sockets_.data(), static_cast<nfds_t>(sockets_.size()), patience);
       if (ready > 0) return true;
       if (ready < 0 && last_error() != interrupted) return lose(" broke while ");
     }
