@@ -3526,25 +3526,19 @@ class connection {
 
 #ifdef CPPHTTPLIB_ZLIB_SUPPORT
 inline constexpr bool reads_gzip = true;
-// Returns errc{}, malformed_response or response_too_large. httplib accepts a truncated stream, so the length at the
-// end of the stream (RFC 1952) is compared with the output's. A repeated member is not detected.
-inline errc gunzip(std::string_view body, std::string& plain, std::size_t most) {
-  bool fits = true;
+// True for a whole stream. Stops as soon as the output is longer than `most`. httplib accepts a truncated stream, so
+// the length at the end of the stream (RFC 1952) is compared with the output's. A repeated member is not detected.
+inline bool gunzip(std::string_view body, std::string& plain, std::size_t most) {
   httplib::detail::gzip_decompressor reader;
-  const auto keep = [&](const char* data, std::size_t size) {
-    fits = size <= most - plain.size();
-    return fits && (plain.append(data, size), true);
-  };
-  bool is_whole = reader.is_valid() && reader.decompress(body.data(), body.size(), keep) && body.size() >= 18;
-  if (!fits) return errc::response_too_large;
-  for (std::size_t i = 0; is_whole && i < 4; ++i) {  // the lowest byte first
-    is_whole = static_cast<unsigned char>(body[body.size() - 4 + i]) == ((plain.size() >> (8 * i)) & 0xff);
-  }
-  return is_whole ? errc{} : errc::malformed_response;
+  const auto keep = [&](const char* data, std::size_t size) { return plain.append(data, size).size() <= most; };
+  if (body.size() < 18 || !reader.is_valid() || !reader.decompress(body.data(), body.size(), keep)) return false;
+  std::string length;
+  for (const int shift : {0, 8, 16, 24}) length += static_cast<char>(plain.size() >> shift);  // the lowest byte first
+  return body.ends_with(length);
 }
 #else
 inline constexpr bool reads_gzip = false;
-inline errc gunzip(std::string_view, std::string&, std::size_t) { return errc::malformed_response; }
+inline bool gunzip(std::string_view, std::string&, std::size_t) { return false; }
 #endif
 
 // One request and its answer, as the stream that httplib writes and reads. httplib's own request is dropped and the
@@ -3567,7 +3561,6 @@ class exchange final : public codec_stream {
 
  private:
   static constexpr std::string_view head_for_httplib = "HTTP/1.1 200\r\n\r\n";
-  static constexpr const char* bad_encoding = "the answer's Content-Encoding is unknown or not sound";
   static constexpr std::size_t with_head = std::size_t{16} << 10;  // so much of a body goes out with the head
 
   ssize_t write(const char*, std::size_t size) override {
@@ -3632,7 +3625,7 @@ class exchange final : public codec_stream {
         is_chunked_ = true;
       } else if (equal_names(name, "Content-Encoding") && !is_encoding_asked_) {
         if (value.empty() || equal_names(value, "identity")) continue;
-        is_undecodable_ |= !reads_gzip || is_gzip_ || !(equal_names(value, "gzip") || equal_names(value, "x-gzip"));
+        is_undecodable_ |= is_gzip_ || !(equal_names(value, "gzip") || equal_names(value, "x-gzip"));
         is_gzip_ = true;
       } else if (equal_names(name, "Connection") || equal_names(name, "Keep-Alive")) {
         read_persistence(value);
@@ -3663,7 +3656,6 @@ class exchange final : public codec_stream {
     if (is_ambiguous_ || (is_chunked_ && (length_ || answer_.is_http_1_0))) {
       return on_.refuse("the answer's length is not clear");
     }
-    if (is_undecodable_ && !is_complete_ && is_success(answer_.status)) return on_.refuse(bad_encoding);
     if (length_ && *length_ > room()) return refuse_size();
     // 64 MiB at most: Content-Length may lie.
     answer_.body.reserve(static_cast<std::size_t>((std::min)(length_.value_or(0), std::uint64_t{64} << 20)));
@@ -3725,10 +3717,10 @@ class exchange final : public codec_stream {
   bool decode() {
     if (!is_gzip_ || answer_.body.empty()) return true;
     std::string plain;
-    const auto problem =
-        is_undecodable_ ? errc::malformed_response : gunzip(answer_.body, plain, request_.max_response_bytes);
-    if (problem == errc::response_too_large) return refuse_size();
-    if (problem != errc{}) return !is_success(answer_.status) || on_.refuse(bad_encoding);
+    const bool is_sound = !is_undecodable_ && gunzip(answer_.body, plain, request_.max_response_bytes);
+    if (plain.size() > request_.max_response_bytes) return refuse_size();
+    if (!is_sound && !is_success(answer_.status)) return true;
+    if (!is_sound) return on_.refuse("the answer's Content-Encoding is unknown or not sound");
     answer_.body = std::move(plain);
     std::erase_if(answer_.headers, [](const header& field) {  // they are not of what is handed on
       return equal_names(field.name, "Content-Encoding") || equal_names(field.name, "Content-Length");
