@@ -3123,20 +3123,6 @@ inline std::string describe_lookup_failure(int code) {
   return code == EAI_NONAME ? "the name is unknown" : "the name service failed: " + lookup_message(code);
 }
 
-// The stream that httplib reads and writes. Its other virtual functions differ between releases, so none of them is
-// marked `override`.
-class codec_stream : public httplib::Stream {
- public:
-  virtual bool keep(std::string_view body) = 0;
-  bool is_readable() const { return true; }
-  bool is_writable() const { return true; }    // up to 0.18
-  bool wait_readable() const { return true; }  // from 0.19 on
-  bool wait_writable() const { return true; }
-  time_t duration() const { return 0; }
-  void get_remote_ip_and_port(std::string&, int&) const {}
-  void get_local_ip_and_port(std::string&, int&) const {}
-  socket_t socket() const { return INVALID_SOCKET; }
-};
 // Uses httplib's client as a codec, with our stream as its socket. `override` turns a signature that a release changes
 // into a compile error, never into a connection of httplib's own.
 template <class Client, class... StartTime> class codec_client : public Client {
@@ -3146,21 +3132,14 @@ template <class Client, class... StartTime> class codec_client : public Client {
       this->set_payload_max_length((std::numeric_limits<std::size_t>::max)());  // 0.31 stops at 100 MB
     }
   }
-  codec_client(const codec_client&) = delete;
-  codec_client& operator=(const codec_client&) = delete;
-  // Writes a request to the stream, reads an answer from it, and hands it the body.
-  void exchange_over(codec_stream& stream) {
-    stream_ = &stream;
-    this->Get("/", [&](const char* data, std::size_t size) { return stream.keep({data, size}); });
-  }
+  httplib::Stream* stream = nullptr;  // what a request is written to and its answer read from
 
  private:
   bool create_and_connect_socket(typename Client::Socket&, httplib::Error&) override { return true; }
   bool process_socket(const typename Client::Socket&, StartTime...,
                       std::function<bool(httplib::Stream&)> use) override {
-    return use(*stream_);
+    return use(*stream);
   }
-  codec_stream* stream_ = nullptr;
 };
 template <class Stream> inline constexpr bool has_duration = requires(const Stream& stream) { stream.duration(); };
 using codec = std::conditional_t<has_duration<httplib::Stream>, codec_client<httplib::ClientImpl, time_point>,
@@ -3543,7 +3522,8 @@ inline bool gunzip(std::string_view, std::string&, std::size_t) { return false; 
 
 // One request and its answer, as the stream that httplib writes and reads. httplib's own request is dropped and the
 // real one is sent; httplib reads a short fixed head, then the body without its framing.
-class exchange final : public codec_stream {
+// Stream's virtual functions differ between releases, so none of them is marked `override`.
+class exchange final : public httplib::Stream {
  public:
   exchange(connection& on, const http_request& request) : on_(on), request_(request) {
     on.phase = "sending the request";
@@ -3551,10 +3531,20 @@ class exchange final : public codec_stream {
   }
 
   result<http_response> run() {
-    on_.http.exchange_over(*this);
+    on_.http.stream = this;
+    on_.http.Get("/", [this](const char* data, std::size_t size) {
+      if (size > room()) return refuse_size();
+      answer_.body.append(data, size);
+      return true;
+    });
     if (!is_complete_) on_.refuse("httplib gave the answer up");  // where nothing else ended it
-    if (on_.ended() != errc{} || !decode()) return failure();
-    return http_response(std::move(answer_));
+    if (on_.ended() == errc{} && decode()) return http_response(std::move(answer_));
+    auto failure = on_.failure();
+    if (is_final_) {
+      failure.http_status = answer_.status;
+      keep_answer(failure, answer_);
+    }
+    return failure;
   }
   // The answer ended where the next one begins.
   bool ended_cleanly() const noexcept { return is_complete_ && !closes_ && on_.ended() == errc{}; }
@@ -3563,7 +3553,7 @@ class exchange final : public codec_stream {
   static constexpr std::string_view head_for_httplib = "HTTP/1.1 200\r\n\r\n";
   static constexpr std::size_t with_head = std::size_t{16} << 10;  // so much of a body goes out with the head
 
-  ssize_t write(const char*, std::size_t size) override {
+  ssize_t write(const char*, std::size_t size) {
     if (std::exchange(is_written_, true)) return -1;  // a release that begins a second request sends nothing
     const auto start = request_.body.substr(0, with_head);
     const bool is_sent = send(request_head(start)) && send(request_.body.substr(start.size()));
@@ -3663,7 +3653,7 @@ class exchange final : public codec_stream {
     return true;
   }
 
-  ssize_t read(char* to, std::size_t size) override {
+  ssize_t read(char* to, std::size_t size) {
     if (on_.ended() != errc{} || (shown_ == 0 && !receive_head())) return -1;
     if (shown_ < head_for_httplib.size()) {
       size = head_for_httplib.copy(to, size, shown_);
@@ -3708,11 +3698,6 @@ class exchange final : public codec_stream {
     const auto most = request_.max_response_bytes, more = is_gzip_ ? most / 16 + 1024 : 0;
     return (most < most + more ? most + more : most) - answer_.body.size();
   }
-  bool keep(std::string_view data) override {
-    if (data.size() > room()) return refuse_size();
-    answer_.body.append(data);
-    return true;
-  }
   // An error's body that cannot be decoded is kept as it came.
   bool decode() {
     if (!is_gzip_ || answer_.body.empty()) return true;
@@ -3728,13 +3713,14 @@ class exchange final : public codec_stream {
     return true;
   }
 
-  error failure() {
-    auto e = on_.failure();
-    if (!is_final_) return e;
-    e.http_status = answer_.status;
-    keep_answer(e, answer_);
-    return e;
-  }
+  bool is_readable() const { return true; }
+  bool is_writable() const { return true; }    // up to 0.18
+  bool wait_readable() const { return true; }  // from 0.19 on
+  bool wait_writable() const { return true; }
+  time_t duration() const { return 0; }
+  void get_remote_ip_and_port(std::string&, int&) const {}
+  void get_local_ip_and_port(std::string&, int&) const {}
+  socket_t socket() const { return INVALID_SOCKET; }
 
   connection& on_;
   const http_request& request_;
