@@ -2971,8 +2971,8 @@ template <class Pointer> Pointer allocated(Pointer made) {
 #ifdef _WIN32
 inline constexpr int interrupted = WSAEINTR, would_block = WSAEWOULDBLOCK, connecting = WSAEWOULDBLOCK;
 inline constexpr int refused = WSAECONNREFUSED, no_network = WSAENETUNREACH, no_host = WSAEHOSTUNREACH;
-inline constexpr int no_handle = WSAEMFILE, no_system_handle = WSAENOBUFS, no_port = WSAEADDRNOTAVAIL,
-                     no_answer = WSAETIMEDOUT;
+inline constexpr int no_handle = WSAEMFILE, no_system_handle = WSAENOBUFS, no_port = WSAEADDRNOTAVAIL;
+using io_size = int;   // for send() and recv()
 using nfds_t = ULONG;  // for poll()
 inline int last_error() noexcept { return ::WSAGetLastError(); }
 inline std::string lookup_message(int code) { return std::system_category().message(code); }
@@ -2983,12 +2983,6 @@ inline socket_t open_socket(int family) noexcept {
   return made;
 }
 inline void close_socket(socket_t socket) noexcept { ::closesocket(socket); }
-inline std::ptrdiff_t send_some(socket_t socket, const char* data, std::size_t size) noexcept {
-  return ::send(socket, data, static_cast<int>((std::min)(size, std::size_t{1} << 30)), 0);
-}
-inline std::ptrdiff_t receive_some(socket_t socket, char* to, std::size_t size, int flags = 0) noexcept {
-  return ::recv(socket, to, static_cast<int>((std::min)(size, std::size_t{1} << 30)), flags);
-}
 // Before Windows 10 version 2004, WSAPoll does not report a failed connect, which then times out.
 inline int poll(pollfd* sockets, nfds_t count, int patience) noexcept { return ::WSAPoll(sockets, count, patience); }
 
@@ -3033,7 +3027,8 @@ inline bool trust_system(SSL_CTX* context) {
 #else
 inline constexpr int interrupted = EINTR, would_block = EAGAIN, connecting = EINPROGRESS;
 inline constexpr int refused = ECONNREFUSED, no_network = ENETUNREACH, no_host = EHOSTUNREACH;
-inline constexpr int no_handle = EMFILE, no_system_handle = ENFILE, no_port = EADDRNOTAVAIL, no_answer = ETIMEDOUT;
+inline constexpr int no_handle = EMFILE, no_system_handle = ENFILE, no_port = EADDRNOTAVAIL;
+using io_size = std::size_t;
 inline int last_error() noexcept { return errno; }
 inline std::string lookup_message(int code) { return ::gai_strerror(code); }
 inline socket_t open_socket(int family) noexcept {
@@ -3048,17 +3043,12 @@ inline socket_t open_socket(int family) noexcept {
 #endif
 }
 inline void close_socket(socket_t socket) noexcept { ::close(socket); }
-inline std::ptrdiff_t send_some(socket_t socket, const char* data, std::size_t size) noexcept {
-#ifdef MSG_NOSIGNAL
-  return ::send(socket, data, size, MSG_NOSIGNAL);
-#else
-  return ::send(socket, data, size, 0);  // with SO_NOSIGPIPE
-#endif
-}
-inline std::ptrdiff_t receive_some(socket_t socket, char* to, std::size_t size, int flags = 0) noexcept {
-  return ::recv(socket, to, size, flags);
-}
 inline bool trust_system(SSL_CTX* context) { return SSL_CTX_set_default_verify_paths(context) >= 0; }
+#endif
+#ifdef MSG_NOSIGNAL
+inline constexpr int send_flags = MSG_NOSIGNAL;
+#else
+inline constexpr int send_flags = 0;  // SO_NOSIGPIPE, or a system without SIGPIPE
 #endif
 inline bool must_wait() noexcept { return last_error() == would_block || last_error() == interrupted; }
 
@@ -3176,27 +3166,25 @@ class connection {
   const route& target;
   const char* phase = "";  // of the request at hand, for messages
   time_point usable_until{};
-  nanoseconds idle_limit{};
   const time_point born = steady_clock::now();
 
   // Takes the limits of the next request, and opens the connection if need be; false: the exchange ended.
   bool begin(const http_request& request) {
     deadline_ = request.deadline;
     cancel_ = request.cancel;
-    ended_ = {};
-    has_sent_ = false;
+    failure_ = {.may_have_executed = false};
     phase = "connecting";
     return !is_over(steady_clock::now()) && (!sockets_.empty() || open());
   }
 
-  // The error that ended the exchange; errc{} while it continues.
-  errc ended() const noexcept { return ended_; }
-  error failure() const { return {.code = ended_, .message = problem_, .may_have_executed = has_sent_}; }
+  bool has_ended() const noexcept { return failure_.code != errc{}; }
+  // The error that ended the exchange.
+  const error& failure() const noexcept { return failure_; }
   // Ends the exchange; always false. What ended it first counts.
   bool end(errc code, std::string problem) {
-    if (ended_ != errc{}) return false;
-    ended_ = code;
-    problem_ = std::move(problem);
+    if (has_ended()) return false;
+    failure_.code = code;
+    failure_.message = std::move(problem);
     return false;
   }
   bool refuse(const char* problem) { return end(errc::malformed_response, problem); }
@@ -3204,56 +3192,63 @@ class connection {
   bool is_closed() const noexcept { return last_ssl_error_ == SSL_ERROR_ZERO_RETURN; }
   // Clears connection_failed: the body ended with the stream, or earlier input may still be readable.
   void forgive_end() noexcept {
-    if (ended_ == errc::connection_failed) ended_ = {};
+    if (failure_.code == errc::connection_failed) failure_.code = {};
   }
 
-  bool has_input() const noexcept { return begin_ != end_; }
+  bool has_input() const noexcept { return !unread_.empty(); }
   // True if nothing unread is known, so that the next byte starts the next answer.
-  bool is_quiet() noexcept {
+  bool is_quiet() const noexcept {
     char next = 0;
-    return !has_unread() && receive_some(socket(), &next, 1, MSG_PEEK) < 0 && must_wait();
+    const bool has_unread = has_input() || (tls_ != nullptr && SSL_has_pending(tls_) == 1);
+    return !has_unread && receive_some(&next, 1, MSG_PEEK) < 0 && must_wait();
   }
 
-  // Writes some of the data. 0: the socket would block; negative: the exchange ended.
-  std::ptrdiff_t write_now(std::string_view data) {
-    if (is_over(steady_clock::now())) return -1;
+  // Writes some of the data and removes it from the front. Where the socket would block, waits until it does not or
+  // there is input, which it receives; false: the exchange ended.
+  bool write(std::string_view& data) {
+    if (is_over(steady_clock::now())) return false;
     const auto size = static_cast<int>((std::min)(data.size(), std::size_t{1} << 30));
-    const auto done = tls_ != nullptr ? SSL_write(tls_, data.data(), size) : send(data.data(), data.size());
-    has_sent_ |= done > 0;  // a part of a TLS record tells the peer nothing
-    return outcome_of(done, SSL_ERROR_WANT_WRITE);
-  }
-  // @{ Waits until a write can go on, or for input; false: it ended.
-  bool wait_to_write() { return has_input() || wait(static_cast<short>(wanted() | POLLIN)); }
-  bool wait_to_read() { return has_unread() || wait(POLLIN); }
-  // @}
-  // Reads at least one byte, what is in the buffer first; negative: it ended.
-  std::ptrdiff_t read(char* to, std::size_t size) {
-    if (!has_input()) return receive(to, size, true);
-    const auto got = unread().copy(to, size);
-    begin_ += got;
-    return static_cast<std::ptrdiff_t>(got);
+    const int done = tls_ != nullptr ? SSL_write(tls_, data.data(), size) : send_some(data.data(), size);
+    const int written = outcome_of(done, SSL_ERROR_WANT_WRITE);
+    if (written == 0) return (has_input() || wait(static_cast<short>(wanted() | POLLIN))) && fill(false);
+    if (written < 0) return false;
+    failure_.may_have_executed = true;  // a part of a TLS record tells the peer nothing
+    data.remove_prefix(static_cast<std::size_t>(written));
+    return true;
   }
   // Receives more into the buffer, or only what is there already; false: it ended.
   bool fill(bool may_wait) {
-    if (begin_ > 0) {
-      std::copy(buffer_.get() + begin_, buffer_.get() + end_, buffer_.get());
-      end_ -= std::exchange(begin_, 0);
+    std::char_traits<char>::move(buffer_.get(), unread_.data(), unread_.size());
+    unread_ = {buffer_.get(), unread_.size()};
+    auto* const to = buffer_.get() + unread_.size();
+    const int space = buffer_size - static_cast<int>(unread_.size());
+    while (!is_over(steady_clock::now())) {
+      const int done = tls_ != nullptr ? SSL_read(tls_, to, space) : receive_some(to, space);
+      const int got = outcome_of(done, SSL_ERROR_WANT_READ);
+      if (got > 0) unread_ = {buffer_.get(), unread_.size() + static_cast<std::size_t>(got)};
+      if (got != 0 || !may_wait) return got >= 0;
+      if (!wait(wanted())) break;
     }
-    const auto got = receive(buffer_.get() + end_, buffer_size - end_, may_wait);
-    if (got > 0) end_ += static_cast<std::size_t>(got);
-    return got >= 0;
+    return false;
+  }
+  // Reads at least one byte; 0: it ended.
+  std::size_t read(char* to, std::size_t size) {
+    if (!has_input() && !fill(true)) return 0;
+    const auto got = unread_.copy(to, size);
+    unread_.remove_prefix(got);
+    return got;
   }
   // A line of at most so many bytes, without its CRLF; it lives until the next read.
   bool read_line(std::string_view& line, std::size_t most) {
-    auto end = unread().find('\n');
-    while (end == std::string_view::npos && unread().size() < most) {
-      const auto seen = unread().size();
+    auto end = unread_.find('\n');
+    while (end == std::string_view::npos && unread_.size() < most) {
+      const auto seen = unread_.size();
       if (!fill(true)) return false;
-      end = unread().find('\n', seen);
+      end = unread_.find('\n', seen);
     }
     if (end >= most) return refuse("the answer has a line that is too long");
-    line = unread().substr(0, end + 1);
-    begin_ += line.size();
+    line = unread_.substr(0, end + 1);
+    unread_.remove_prefix(line.size());
     if (!line.ends_with("\r\n")) return refuse("the answer has a line that ends in a bare LF");
     line.remove_suffix(2);
     return true;
@@ -3274,6 +3269,7 @@ class connection {
     }
     return false;
   }
+  // Reads one head, an interim one or the final one. Its status is set once all of it is read and sound.
   bool read_head(incoming& head) {
     std::string_view line;
     if (!read_line(line, head.head_bytes_left)) return false;
@@ -3283,24 +3279,25 @@ class connection {
                           each_is(line.substr(9, 3), is_digit) && (line.size() == 12 || line[12] == ' ') &&
                           !is_one_of('\0', line);
     if (!is_sound) return refuse("the answer's status line is not one of HTTP/1.1");
+    const auto status = static_cast<int>(parse_number(line.substr(9, 3)).value_or(0));
     head.is_http_1_0 = line[7] == '0';
-    head.status = static_cast<int>(parse_number(line.substr(9, 3)).value_or(0));
     head.headers.clear();
-    return read_fields(head);
+    if (!read_fields(head)) return false;
+    if (status == 101) return refuse("the answer switches protocols, which was not asked for");
+    if (status < 100 || status > 599) return refuse("the answer's HTTP status is out of range");
+    head.status = status;
+    return true;
   }
 
   // How OpenSSL reaches a connection. Never freed: a call may come when main() is over.
   static const BIO_METHOD* bio_method() {
     static BIO_METHOD* const method = [] {
       auto* made = allocated(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "nango"));
-      BIO_meth_set_create(made, [](BIO* bio) { return BIO_set_init(bio, 1), 1; });
       BIO_meth_set_read(made, [](BIO* bio, char* to, int size) {
-        const auto& on = *static_cast<connection*>(BIO_get_data(bio));
-        return transferred(bio, receive_some(on.socket(), to, static_cast<std::size_t>(size)), BIO_FLAGS_READ);
+        return transferred(bio, static_cast<connection*>(BIO_get_data(bio))->receive_some(to, size), BIO_FLAGS_READ);
       });
       BIO_meth_set_write(made, [](BIO* bio, const char* data, int size) {
-        auto& on = *static_cast<connection*>(BIO_get_data(bio));
-        return transferred(bio, on.send(data, static_cast<std::size_t>(size)), BIO_FLAGS_WRITE);
+        return transferred(bio, static_cast<connection*>(BIO_get_data(bio))->send_some(data, size), BIO_FLAGS_WRITE);
       });
       BIO_meth_set_ctrl(made, [](BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1L : 0L; });
       return made;
@@ -3309,7 +3306,7 @@ class connection {
   }
 
  private:
-  static constexpr std::size_t buffer_size = std::size_t{80} << 10;  // the longest line, and a TLS record
+  static constexpr int buffer_size = 80 << 10;  // the longest line, and a TLS record
 
   // Connects, asks the proxy for a tunnel, shakes hands.
   bool open() {
@@ -3317,12 +3314,13 @@ class connection {
         std::exchange(deadline_, (std::min)(deadline_, after(steady_clock::now(), target.connect_timeout)));
     const bool is_connected = target.proxy.port == 0 ? connect(target.base.host, target.base.port) : tunnel();
     deadline_ = deadline;
-    has_sent_ = false;  // what went to the proxy is none of the request
-    if (ended_ == errc::timed_out && steady_clock::now() < deadline) {
-      ended_ = {};
-      return end(errc::connection_failed, "no connection to " + peer_ + " within client_options::connect_timeout (" +
-                                              std::to_string(target.connect_timeout.count()) + " ms)");
+    failure_.may_have_executed = false;  // what went to the proxy is none of the request
+    if (failure_.code == errc::timed_out && steady_clock::now() < deadline) {
+      failure_.code = errc::connection_failed;
+      failure_.message = "no connection to " + peer_ + " within client_options::connect_timeout (" +
+                         std::to_string(target.connect_timeout.count()) + " ms)";
     }
+    peer_ = authority_of(target.base.host, target.base.port);  // whether through a proxy or not
     return is_connected && (!target.base.tls || shake_hands());
   }
   socket_t socket() const noexcept { return sockets_.front().fd; }
@@ -3330,19 +3328,17 @@ class connection {
     close_socket(sockets_[i].fd);
     sockets_.erase(sockets_.begin() + static_cast<std::ptrdiff_t>(i));
   }
-  std::string_view unread() const noexcept { return {buffer_.get() + begin_, end_ - begin_}; }
-  bool has_unread() const noexcept { return has_input() || (tls_ != nullptr && SSL_has_pending(tls_) == 1); }
 
   // True once the request is over.
   bool is_over(time_point now) {
     if (cancel_.canceled()) end(errc::canceled, std::string("canceled while ") + phase);
     if (now >= deadline_) end(errc::timed_out, std::string("the deadline passed while ") + phase);
-    return ended_ != errc{};
+    return has_ended();
   }
   bool lose(const char* how) { return end(errc::connection_failed, "the connection to " + peer_ + how + phase); }
   // Replaces an I/O error with the reason that opening failed; keeps timed_out and canceled.
   bool fail_to_open(errc code, const std::string& problem) {
-    if (ended_ != errc::timed_out && ended_ != errc::canceled) ended_ = {};
+    if (failure_.code != errc::timed_out && failure_.code != errc::canceled) failure_.code = {};
     return end(code, problem);
   }
   // The one place that waits: until a socket is ready (true), `until` has come, or the request is over.
@@ -3360,41 +3356,34 @@ class connection {
   bool wait(short events) {
     sockets_.front().events = events;
     while (!poll_until(after(steady_clock::now(), milliseconds(5'000)))) {
-      if (ended_ != errc{}) return false;
+      if (has_ended()) return false;
       if (is_peer_gone(socket(), steady_clock::now() - last_write_)) return lose(" is dead, found while ");
     }
     return true;
   }
 
-  std::ptrdiff_t send(const char* data, std::size_t size) noexcept {
-    const auto done = send_some(socket(), data, size);
+  int send_some(const char* data, int size) noexcept {
+    const auto done = ::send(socket(), data, static_cast<io_size>(size), send_flags);
     if (done > 0) last_write_ = steady_clock::now();
-    return done;
+    return static_cast<int>(done);
+  }
+  int receive_some(char* to, int size, int flags = 0) const noexcept {
+    return static_cast<int>(::recv(socket(), to, static_cast<io_size>(size), flags));
   }
   // What the socket did, in OpenSSL's terms.
-  static int transferred(BIO* bio, std::ptrdiff_t done, int retry_flag) noexcept {
+  static int transferred(BIO* bio, int done, int retry_flag) noexcept {
     BIO_clear_retry_flags(bio);
     if (done < 0 && must_wait()) BIO_set_flags(bio, retry_flag | BIO_FLAGS_SHOULD_RETRY);
-    return static_cast<int>(done);
+    return done;
   }
   short wanted() const noexcept { return last_ssl_error_ == SSL_ERROR_WANT_WRITE ? POLLOUT : POLLIN; }
   // What became of an operation: the bytes; 0: it waits for what is wanted(); -1: it ended.
-  std::ptrdiff_t outcome_of(std::ptrdiff_t done, int waiting) {
+  int outcome_of(int done, int waiting) {
     if (done > 0) return done;
     const int plain = done == 0 ? SSL_ERROR_ZERO_RETURN : must_wait() ? waiting : SSL_ERROR_SYSCALL;
-    last_ssl_error_ = tls_ != nullptr ? SSL_get_error(tls_, static_cast<int>(done)) : plain;
+    last_ssl_error_ = tls_ != nullptr ? SSL_get_error(tls_, done) : plain;
     if (last_ssl_error_ == SSL_ERROR_WANT_READ || last_ssl_error_ == SSL_ERROR_WANT_WRITE) return 0;
     lose(" broke while ");
-    return -1;
-  }
-  std::ptrdiff_t receive(char* to, std::size_t space, bool may_wait) {
-    const auto size = static_cast<int>((std::min)(space, std::size_t{1} << 30));
-    while (!is_over(steady_clock::now())) {
-      const auto done = tls_ != nullptr ? SSL_read(tls_, to, size) : receive_some(socket(), to, space);
-      const auto got = outcome_of(done, SSL_ERROR_WANT_READ);
-      if (got != 0 || !may_wait) return got;
-      if (!wait(wanted())) break;
-    }
     return -1;
   }
 
@@ -3413,7 +3402,7 @@ class connection {
   // other. The first to connect wins. Returns why the last one failed; empty on success.
   std::string race(const std::vector<const addrinfo*>& addresses) {
     sockets_.reserve(addresses.size());
-    int code = no_answer;
+    int code = 0;
     for (auto next = addresses.begin(); next != addresses.end() || !sockets_.empty();) {
       if (next != addresses.end()) {
         const auto& address = **next++;
@@ -3428,7 +3417,7 @@ class connection {
         sockets_.push_back({made, POLLOUT, 0});
       }
       const auto until = next != addresses.end() ? after(steady_clock::now(), milliseconds(250)) : never;
-      if (!poll_until(until) && ended_ != errc{}) break;
+      if (!poll_until(until) && has_ended()) return failure_.message;
       for (auto i = sockets_.size(); i-- > 0;) {
         if (sockets_[i].revents == 0) continue;
         socklen_t size = sizeof(code);
@@ -3450,17 +3439,13 @@ class connection {
     const auto origin = authority_of(target.base.host, target.base.port);
     const auto [name, value] = httplib::make_basic_authentication_header(proxy.user, proxy.password, true);
     const auto user = proxy.user.empty() ? "" : name + ": " + value + "\r\n";
-    write_now("CONNECT " + origin + " HTTP/1.1\r\nHost: " + origin + "\r\n" + user + "\r\n");  // whole: it is the first
+    const auto request = "CONNECT " + origin + " HTTP/1.1\r\nHost: " + origin + "\r\n" + user + "\r\n";
+    for (std::string_view rest = request; !rest.empty() && write(rest);) continue;
     incoming head;
-    while (head.status < 200 && read_head(head)) {
-    }
-    const bool is_told = ended_ == errc{} && head.status < 600, is_granted = is_told && is_success(head.status);
-    if (is_granted && !has_input()) {
-      peer_ = origin;
-      return true;
-    }
-    std::string why = is_told ? " (HTTP " + std::to_string(head.status) + ")" : "";
-    if (is_granted) why = " (more than a head came, which would be read as the API's answer)";
+    while (head.status < 200 && read_head(head)) continue;
+    if (is_success(head.status) && !has_input()) return true;
+    std::string why = head.status >= 200 ? " (HTTP " + std::to_string(head.status) + ")" : "";
+    if (is_success(head.status)) why = " (more than a head came, which would be read as the API's answer)";
     return fail_to_open(errc::connection_failed, purpose_ + peer_ + why);
   }
 
@@ -3470,18 +3455,16 @@ class connection {
     auto* bio = allocated(BIO_new(bio_method()));
     BIO_set_data(bio, this);
     SSL_set_bio(tls_, bio, bio);
-    if (const char* name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(tls_), 0); name != nullptr) {  // no address
-      SSL_ctrl(tls_, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(name));
-    }
-    while (outcome_of(SSL_connect(tls_), 0) == 0 && wait(wanted())) {
-    }
+    auto* const name = const_cast<char*>(X509_VERIFY_PARAM_get0_host(SSL_get0_param(tls_), 0));  // null: an address
+    if (name != nullptr) SSL_ctrl(tls_, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name);
+    while (outcome_of(SSL_connect(tls_), 0) == 0 && wait(wanted())) continue;
     if (const long verdict = SSL_get_verify_result(tls_); verdict != X509_V_OK) {
       const std::string why = X509_verify_cert_error_string(verdict);
       return fail_to_open(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
     }
     // OpenSSL may be configured to allow anonymous ciphers; the verdict is then X509_V_OK.
-    const bool is_anonymous = ended_ == errc{} && SSL_get0_peer_certificate(tls_) == nullptr;
-    if (last_ssl_error_ != SSL_ERROR_SSL && !is_anonymous) return ended_ == errc{};
+    const bool is_anonymous = !has_ended() && SSL_get0_peer_certificate(tls_) == nullptr;
+    if (last_ssl_error_ != SSL_ERROR_SSL && !is_anonymous) return !has_ended();
     const char* reason = is_anonymous ? "the peer shows no certificate" : ERR_reason_error_string(ERR_peek_error());
     return fail_to_open(errc::tls_failed, "the TLS handshake with " + host +
                                               " was refused: " + (reason != nullptr ? reason : "unknown reason"));
@@ -3493,14 +3476,11 @@ class connection {
 
   time_point deadline_{}, last_write_{};
   cancel_token cancel_{};
-  errc ended_{};
-  std::string problem_{};
-  bool has_sent_ = false;                // a byte of the request
+  error failure_{};                      // its code: errc{} while the exchange continues
   int last_ssl_error_ = SSL_ERROR_NONE;  // SSL_get_error() of the last operation
 
-  // What was received and not yet read, from begin_ to end_.
   const std::unique_ptr<char[]> buffer_{new char[buffer_size]};
-  std::size_t begin_ = 0, end_ = 0;
+  std::string_view unread_{};  // what was received and not yet read, in the buffer
 };
 
 #ifdef CPPHTTPLIB_ZLIB_SUPPORT
@@ -3525,10 +3505,9 @@ inline bool gunzip(std::string_view, std::string&, std::size_t) { return false; 
 // Stream's virtual functions differ between releases, so none of them is marked `override`.
 class exchange final : public httplib::Stream {
  public:
-  exchange(connection& on, const http_request& request) : on_(on), request_(request) {
-    on.phase = "sending the request";
-    on.idle_limit = std::chrono::seconds(50);  // the hosted server closes after 61 s
-  }
+  exchange(connection& on, const http_request& request) : on_(on), request_(request) {}
+
+  nanoseconds idle_limit = std::chrono::seconds(50);  // of the connection; the hosted server closes after 61 s
 
   result<http_response> run() {
     on_.http.stream = this;
@@ -3538,26 +3517,24 @@ class exchange final : public httplib::Stream {
       return true;
     });
     if (!is_complete_) on_.refuse("httplib gave the answer up");  // where nothing else ended it
-    if (on_.ended() == errc{} && decode()) return http_response(std::move(answer_));
+    if (!on_.has_ended() && decode()) return http_response(std::move(answer_));
     auto failure = on_.failure();
-    if (is_final_) {
+    if (is_final()) {
       failure.http_status = answer_.status;
       keep_answer(failure, answer_);
     }
     return failure;
   }
   // The answer ended where the next one begins.
-  bool ended_cleanly() const noexcept { return is_complete_ && !closes_ && on_.ended() == errc{}; }
+  bool ended_cleanly() const noexcept { return is_complete_ && !closes_ && !on_.has_ended(); }
 
  private:
-  static constexpr std::string_view head_for_httplib = "HTTP/1.1 200\r\n\r\n";
-  static constexpr std::size_t with_head = std::size_t{16} << 10;  // so much of a body goes out with the head
-
   ssize_t write(const char*, std::size_t size) {
     if (std::exchange(is_written_, true)) return -1;  // a release that begins a second request sends nothing
-    const auto start = request_.body.substr(0, with_head);
-    const bool is_sent = send(request_head(start)) && send(request_.body.substr(start.size()));
-    return is_sent ? static_cast<ssize_t>(size) : -1;
+    on_.phase = "sending the request";
+    const auto start = request_.body.substr(0, std::size_t{16} << 10);  // goes out with the head
+    const bool is_answered = send(request_head(start)) && send(request_.body.substr(start.size())) && receive_head();
+    return is_answered ? static_cast<ssize_t>(size) : -1;
   }
   std::string request_head(std::string_view start_of_body) const {
     std::string head;
@@ -3565,10 +3542,9 @@ class exchange final : public httplib::Stream {
     const auto line = [&](std::string_view name, std::string_view value) {
       head.append(name).append(": ").append(value).append("\r\n");
     };
-    const auto& base = on_.target.base;
     const auto& method = request_.method;
-    head.append(method).append(" ").append(request_.url.substr(base.origin.size())).append(" HTTP/1.1\r\n");
-    line("Host", base.authority);
+    head.append(method).append(" ").append(request_.url.substr(on_.target.base.origin.size())).append(" HTTP/1.1\r\n");
+    line("Host", on_.target.base.authority);
     if (!is_encoding_asked_) line("Accept-Encoding", reads_gzip && method != "HEAD" ? "gzip" : "identity");
     for (const auto& [name, value] : request_.headers) line(name, value);
     const bool has_length = !request_.body.empty() || method == "POST" || method == "PUT" || method == "PATCH";
@@ -3577,37 +3553,27 @@ class exchange final : public httplib::Stream {
   }
   // Stops when an answer arrives, or when the peer closes, because it may have answered first.
   bool send(std::string_view rest) {
-    while (!rest.empty() && !is_early_) {
-      const auto done = on_.write_now(rest);
-      if (done > 0) {
-        rest.remove_prefix(static_cast<std::size_t>(done));
-        continue;
-      }
-      const bool goes_on = done == 0 && on_.wait_to_write() && on_.fill(false) && (!on_.has_input() || read_head());
-      is_early_ = is_final_ || !goes_on;
-      if (!goes_on) on_.forgive_end();
+    while (!rest.empty() && !closes_) {
+      closes_ = !on_.write(rest) || (on_.has_input() && !read_head()) || is_final();
+      on_.forgive_end();
     }
-    return on_.ended() == errc{};
+    return !on_.has_ended();
   }
 
+  bool is_final() const noexcept { return answer_.status >= 200; }
   // Reads one head, an interim one or the final one.
   bool read_head() {
+    on_.phase = "waiting for the answer";
+    if (!on_.has_input() && !on_.fill(true)) return false;
     on_.phase = "reading the answer";
-    if (!on_.read_head(answer_)) return false;
-    if (answer_.status == 101) return on_.refuse("the answer switches protocols, which was not asked for");
-    if (answer_.status < 100 || answer_.status > 599) return on_.refuse("the answer's HTTP status is out of range");
-    is_final_ = answer_.status >= 200;
-    return true;
+    return on_.read_head(answer_);
   }
   bool receive_head() {
-    on_.phase = "waiting for the answer";
-    if (!is_final_ && !on_.wait_to_read()) return false;
-    while (!is_final_) {
-      if (!read_head()) return false;
-    }
+    while (!is_final() && read_head()) continue;
+    if (!is_final()) return false;
     for (const auto& [name, value] : answer_.headers) {
       if (equal_names(name, "Content-Length")) {
-        const auto length = each_is(value, is_digit) ? parse_number(value) : std::nullopt;
+        const auto length = parse_number(value);
         is_ambiguous_ |= !length || (length_ && length_ != length);
         length_ = length;
       } else if (equal_names(name, "Transfer-Encoding")) {
@@ -3625,14 +3591,14 @@ class exchange final : public httplib::Stream {
   }
   // `close`, or `timeout=5, max=100`.
   void read_persistence(std::string_view list) {
-    for (std::string_view item; !list.empty();) {
-      item = trimmed(list.substr(0, list.find(',')));
+    while (!list.empty()) {
+      const auto item = trimmed(list.substr(0, list.find(',')));
       list.remove_prefix((std::min)(list.find(','), list.size() - 1) + 1);
       closes_ |= equal_names(item, "close");
       const auto seconds = equal_names(item.substr(0, 8), "timeout=") ? parse_number(item.substr(8)) : std::nullopt;
       if (!seconds || *seconds > 50) continue;
       const milliseconds granted(1000 * *seconds);
-      on_.idle_limit = granted - (std::min)(granted / 2, milliseconds(1000));  // it counts from an earlier moment
+      idle_limit = granted - (std::min)(granted / 2, milliseconds(1000));  // it counts from an earlier moment
     }
   }
   // Decides where the body ends.
@@ -3640,12 +3606,11 @@ class exchange final : public httplib::Stream {
     const bool has_body = request_.method != "HEAD" && answer_.status != 204 && answer_.status != 304;
     // A peer may send a body all the same where there is none.
     const bool is_framed = has_body ? is_chunked_ || length_ : !is_chunked_ && length_.value_or(0) == 0;
-    closes_ |= !is_framed || is_early_ || answer_.is_http_1_0;
-    is_complete_ = !has_body || (length_ && *length_ == 0);
+    closes_ |= !is_framed || answer_.is_http_1_0;
+    is_ambiguous_ |= is_chunked_ && (length_ || answer_.is_http_1_0);
+    is_complete_ = !has_body || length_ == 0U;
     if (!has_body) return true;
-    if (is_ambiguous_ || (is_chunked_ && (length_ || answer_.is_http_1_0))) {
-      return on_.refuse("the answer's length is not clear");
-    }
+    if (is_ambiguous_) return on_.refuse("the answer's length is not clear");
     if (length_ && *length_ > room()) return refuse_size();
     // 64 MiB at most: Content-Length may lie.
     answer_.body.reserve(static_cast<std::size_t>((std::min)(length_.value_or(0), std::uint64_t{64} << 20)));
@@ -3654,10 +3619,10 @@ class exchange final : public httplib::Stream {
   }
 
   ssize_t read(char* to, std::size_t size) {
-    if (on_.ended() != errc{} || (shown_ == 0 && !receive_head())) return -1;
-    if (shown_ < head_for_httplib.size()) {
-      size = head_for_httplib.copy(to, size, shown_);
-      shown_ += size;
+    if (on_.has_ended()) return -1;
+    if (!head_for_httplib_.empty()) {
+      size = head_for_httplib_.copy(to, size);
+      head_for_httplib_.remove_prefix(size);
       return static_cast<ssize_t>(size);
     }
     if (is_chunked_ && left_ == 0 && !is_complete_ && !next_chunk()) return -1;
@@ -3665,26 +3630,24 @@ class exchange final : public httplib::Stream {
   }
   ssize_t read_body(char* to, std::size_t size) {
     const auto got = on_.read(to, size);
-    if (got <= 0) {
+    if (got == 0) {
       // Where only the connection's end ends the body, a close_notify (without TLS: a FIN) says that it is whole.
       is_complete_ = !is_chunked_ && !length_ && on_.is_closed();
       if (is_complete_) on_.forgive_end();
       return is_complete_ ? 0 : -1;
     }
-    left_ -= static_cast<std::uint64_t>(got);
+    left_ -= got;
     std::string_view line;
     if (left_ == 0 && is_chunked_ && !on_.read_line(line, 2)) return -1;  // a chunk ends with an empty line
     is_complete_ = left_ == 0 && !is_chunked_;
-    return got;
+    return static_cast<ssize_t>(got);
   }
   bool next_chunk() {
     std::string_view line;
     if (!on_.read_line(line, 1024)) return false;
-    const auto [end, failure] = std::from_chars(line.data(), line.data() + line.size(), left_, 16);
-    const auto extension = line.substr(static_cast<std::size_t>(end - line.data()));
-    if (failure != std::errc() || !(extension.empty() || is_one_of(extension.front(), "; \t"))) {
-      return on_.refuse("the answer has a malformed chunk");
-    }
+    const auto hex = line.substr(0, line.find_first_of("; \t"));
+    const auto [end, failure] = std::from_chars(hex.data(), hex.data() + hex.size(), left_, 16);
+    if (failure != std::errc() || end != hex.data() + hex.size()) return on_.refuse("the answer has a malformed chunk");
     if (left_ > room()) return refuse_size();
     incoming trailer;
     is_complete_ = left_ == 0 && on_.read_fields(trailer);
@@ -3728,14 +3691,12 @@ class exchange final : public httplib::Stream {
   bool is_written_ = false;
 
   incoming answer_{};
-  bool is_early_ = false;  // the head came before the request was out, or the writing failed
-  bool is_final_ = false;
   std::optional<std::uint64_t> length_{};
   bool is_chunked_ = false, is_ambiguous_ = false, is_gzip_ = false, is_undecodable_ = false;
   bool closes_ = false;  // the connection is not used again
 
-  std::size_t shown_ = 0;   // of head_for_httplib
-  std::uint64_t left_ = 0;  // of the body or the chunk
+  std::string_view head_for_httplib_ = "HTTP/1.1 200\r\n\r\n";  // the part not read yet
+  std::uint64_t left_ = 0;                                      // of the body or the chunk
   bool is_complete_ = false;
 };
 
@@ -3763,13 +3724,12 @@ class httplib_pool {
  public:
   route target;
 
-  explicit httplib_pool(route r) : target(std::move(r)) {
-    connection::bio_method();  // before any thread needs it
-  }
+  explicit httplib_pool(route r) : target(std::move(r)) {}
   ~httplib_pool() { SSL_CTX_free(target.tls); }
 
   // Once for all connections: the system's authorities take about 20 ms.
   result<void> secure(const std::string& ca_file) {
+    connection::bio_method();  // before any thread needs it
     auto* context = target.tls = allocated(SSL_CTX_new(TLS_client_method()));
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
@@ -3795,7 +3755,7 @@ class httplib_pool {
     exchange exchange(*on, request);
     auto outcome = exchange.run();
     if (!exchange.ended_cleanly()) return outcome;
-    on->usable_until = usable_until(on->born, steady_clock::now(), on->idle_limit);
+    on->usable_until = usable_until(on->born, steady_clock::now(), exchange.idle_limit);
     auto& idle = idle_.get();
     const std::unique_lock lock(idle.mutex);
     idle.all.push_back(std::move(on));
