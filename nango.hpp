@@ -3149,6 +3149,13 @@ struct incoming : http_response {
   std::size_t head_bytes_left = std::size_t{64} << 10;
 };
 
+// Moves as much as there is space for from the front of a text. Returns how much that is.
+inline std::size_t take(std::string_view& text, char* to, std::size_t space) {
+  const auto size = text.copy(to, space);
+  text.remove_prefix(size);
+  return size;
+}
+
 // One connection: socket, tunnel and TLS. Every wait obeys the current request's deadline and cancel token. A
 // connection never moves, because OpenSSL points to it. Closing it sends nothing, so a child of fork() may close it
 // too.
@@ -3232,12 +3239,7 @@ class connection {
     return false;
   }
   // Reads at least one byte; 0: it ended.
-  std::size_t read(char* to, std::size_t size) {
-    if (!has_input() && !fill(true)) return 0;
-    const auto got = unread_.copy(to, size);
-    unread_.remove_prefix(got);
-    return got;
-  }
+  std::size_t read(char* to, std::size_t size) { return has_input() || fill(true) ? take(unread_, to, size) : 0; }
   // A line of at most so many bytes, without its CRLF; it lives until the next read.
   bool read_line(std::string_view& line, std::size_t most) {
     auto end = unread_.find('\n');
@@ -3314,7 +3316,6 @@ class connection {
         std::exchange(deadline_, (std::min)(deadline_, after(steady_clock::now(), target.connect_timeout)));
     const bool is_connected = target.proxy.port == 0 ? connect(target.base.host, target.base.port) : tunnel();
     deadline_ = deadline;
-    failure_.may_have_executed = false;  // what went to the proxy is none of the request
     if (failure_.code == errc::timed_out && steady_clock::now() < deadline) {
       failure_.code = errc::connection_failed;
       failure_.message = "no connection to " + peer_ + " within client_options::connect_timeout (" +
@@ -3440,9 +3441,10 @@ class connection {
     const auto [name, value] = httplib::make_basic_authentication_header(proxy.user, proxy.password, true);
     const auto user = proxy.user.empty() ? "" : name + ": " + value + "\r\n";
     const auto request = "CONNECT " + origin + " HTTP/1.1\r\nHost: " + origin + "\r\n" + user + "\r\n";
-    for (std::string_view rest = request; !rest.empty() && write(rest);) continue;
+    send_some(request.data(), static_cast<int>(request.size()));  // all of it fits: it is the first
     incoming head;
-    while (head.status < 200 && read_head(head)) continue;
+    while (head.status < 200 && read_head(head)) {
+    }
     if (is_success(head.status) && !has_input()) return true;
     std::string why = head.status >= 200 ? " (HTTP " + std::to_string(head.status) + ")" : "";
     if (is_success(head.status)) why = " (more than a head came, which would be read as the API's answer)";
@@ -3457,7 +3459,8 @@ class connection {
     SSL_set_bio(tls_, bio, bio);
     auto* const name = const_cast<char*>(X509_VERIFY_PARAM_get0_host(SSL_get0_param(tls_), 0));  // null: an address
     if (name != nullptr) SSL_ctrl(tls_, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name);
-    while (outcome_of(SSL_connect(tls_), 0) == 0 && wait(wanted())) continue;
+    while (outcome_of(SSL_connect(tls_), 0) == 0 && wait(wanted())) {
+    }
     if (const long verdict = SSL_get_verify_result(tls_); verdict != X509_V_OK) {
       const std::string why = X509_verify_cert_error_string(verdict);
       return fail_to_open(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
@@ -3569,8 +3572,9 @@ class exchange final : public httplib::Stream {
     return on_.read_head(answer_);
   }
   bool receive_head() {
-    while (!is_final() && read_head()) continue;
-    if (!is_final()) return false;
+    while (!is_final()) {
+      if (!read_head()) return false;
+    }
     for (const auto& [name, value] : answer_.headers) {
       if (equal_names(name, "Content-Length")) {
         const auto length = parse_number(value);
@@ -3620,11 +3624,7 @@ class exchange final : public httplib::Stream {
 
   ssize_t read(char* to, std::size_t size) {
     if (on_.has_ended()) return -1;
-    if (!head_for_httplib_.empty()) {
-      size = head_for_httplib_.copy(to, size);
-      head_for_httplib_.remove_prefix(size);
-      return static_cast<ssize_t>(size);
-    }
+    if (!head_for_httplib_.empty()) return static_cast<ssize_t>(take(head_for_httplib_, to, size));
     if (is_chunked_ && left_ == 0 && !is_complete_ && !next_chunk()) return -1;
     return is_complete_ ? 0 : read_body(to, static_cast<std::size_t>((std::min)(left_, std::uint64_t{size})));
   }
