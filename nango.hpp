@@ -2590,9 +2590,11 @@ template <class Backend, class Limiter> class client_core {
     auto checked = check_options(options);
     if (!checked) return std::move(checked).error();
     auto backend = make_backend(options);
-    if (backend) return make(std::move(options), *std::move(backend));
-    checked->hidden.scrub(backend.error());
-    return std::move(backend).error();
+    if (!backend) checked->hidden.scrub(backend.error());
+    if (!backend) return std::move(backend).error();
+    auto limiter = make_limiter(options.rate);
+    return std::make_shared<client_core>(std::move(options), *std::move(checked), *std::move(backend),
+                                         std::move(limiter));
   }
   static made make(client_options options, Backend backend) {
     auto limiter = make_limiter(options.rate);
