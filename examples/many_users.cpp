@@ -3,13 +3,13 @@
 //
 //   many_users [users] [calls for each]      # default: 2000 and 3, against a local server of the API that this starts
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <iostream>
 #include <map>
@@ -27,8 +27,11 @@ namespace {
 using std::chrono::steady_clock;
 
 // [interrupted]
-nango::cancel_source interrupted;                 // exists before the handler is set
-void on_interrupt(int) { interrupted.cancel(); }  // cancel() is async-signal-safe
+nango::cancel_source interrupted;  // exists before the handler is set
+void on_interrupt(int) {
+  interrupted.cancel();          // is async-signal-safe
+  std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C kills
+}
 // [end]
 
 struct totals {
@@ -96,10 +99,7 @@ int main(int argc, char** argv) {
   };
   const nango::client api(options);
 
-  struct sigaction action {};
-  action.sa_handler = on_interrupt;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C kills
-  ::sigaction(SIGINT, &action, nullptr);
+  std::signal(SIGINT, on_interrupt);
 
   const auto cancel = interrupted.token();
   std::size_t next = 0;
