@@ -243,6 +243,7 @@ template <class Value> class result;
 namespace detail {  // forward declarations; the namespace itself is opened once, below
 [[noreturn]] void raise(const error& e);
 [[noreturn]] void no_value(const error& e);
+struct nothing {};  // what a result<void> holds
 template <class Value> inline constexpr bool is_result = false;
 template <class Value> inline constexpr bool is_result<result<Value>> = true;
 template <class T>
@@ -414,44 +415,30 @@ template <class Char, class Traits, class Value>
 std::ostream& operator<<(std::basic_ostream<Char, Traits>&, const result<Value>&) = delete;  // print *r or r.error()
 
 /// Success without a value, or an error.
-template <> class [[nodiscard]] result<void> {
+template <> class [[nodiscard]] result<void> : result<detail::nothing> {
+  using base = result<detail::nothing>;
+
  public:
   /// @{ As in `result<Value>`, but without a value: f takes no argument, and `*` does nothing.
   using value_type = void;
-  using error_type = nango::error;
+  using base::error_type, base::has_value, base::operator bool, base::error;
 
-  result() noexcept = default;
-  result(nango::error e) : has_value_(false), error_(std::move(e)) {}
+  result() noexcept : base(detail::nothing()) {}
+  result(nango::error e) : base(std::move(e)) {}
   result(errc) = delete;
 
-  bool has_value() const noexcept { return has_value_; }
-  explicit operator bool() const noexcept { return has_value_; }
   void operator*() const noexcept {}
-  void value() const { return has_value_ ? void() : detail::raise(error_); }
-  nango::error& error() & noexcept NANGO_DETAIL_LIFETIMEBOUND { return error_; }
-  const nango::error& error() const& noexcept NANGO_DETAIL_LIFETIMEBOUND { return error_; }
-  nango::error error() && noexcept { return std::move(error_); }
-
+  void value() const { static_cast<void>(base::value()); }
   template <class Fn> auto and_then(Fn&& f) const {
-    return has_value_ ? std::invoke(std::forward<Fn>(f)) : std::remove_cvref_t<std::invoke_result_t<Fn>>(error_);
+    return base::and_then([&](auto) { return std::invoke(std::forward<Fn>(f)); });
   }
   template <class Fn> auto transform(Fn&& f) const {
-    using mapped = std::remove_cv_t<std::invoke_result_t<Fn>>;
-    if (!has_value_) return result<mapped>(error_);
-    if constexpr (std::is_void_v<mapped>) {
-      return std::invoke(std::forward<Fn>(f)), result<mapped>();
-    } else {
-      return result<mapped>(std::invoke(std::forward<Fn>(f)));
-    }
+    return base::transform([&](auto) -> decltype(auto) { return std::invoke(std::forward<Fn>(f)); });
   }
   template <class Fn> result or_else(Fn&& f) const {
-    return has_value_ ? *this : std::invoke(std::forward<Fn>(f), error_);
+    return has_value() ? *this : std::invoke(std::forward<Fn>(f), error());
   }
   /// @}
-
- private:
-  bool has_value_ = true;
-  nango::error error_{};
 };
 
 // --------------------------------------------------------------------------------------------------------------------
