@@ -1256,10 +1256,9 @@ inline bool is_field_value(std::string_view text) {
 inline std::string one_line(std::string text) {
   const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto first = byte(i), second = byte(i + 1), third = byte(i + 2);
-    const bool is_c1 = first == 0xc2 && second >= 0x80 && second <= 0x9f;
-    const bool is_format = first == 0xe2 && ((second == 0x80 && third >= 0xa8 && third <= 0xae) ||
-                                             (second == 0x81 && third >= 0xa6 && third <= 0xa9));
+    const auto next = (byte(i) << 16) | (byte(i + 1) << 8) | byte(i + 2);
+    const bool is_c1 = next >= 0xc2'80'00 && next < 0xc2'a0'00;
+    const bool is_format = (next >= 0xe2'80'a8 && next <= 0xe2'80'ae) || (next >= 0xe2'81'a6 && next <= 0xe2'81'a9);
     const std::size_t size = is_format ? 3 : is_c1 ? 2 : is_control(text[i]) ? 1 : 0;
     std::fill_n(text.begin() + static_cast<std::ptrdiff_t>(i), size, ' ');
   }
@@ -1270,9 +1269,8 @@ inline std::string describe(const error& e) {
   std::string line(e.code == errc::api_error && !e.type.empty() ? std::string_view(e.type) : to_string(e.code));
   if (e.http_status != 0) line += " (HTTP " + std::to_string(e.http_status) + ")";
   line += ": " + e.message;
-  if (!e.request.empty()) {
-    line += " [" + e.request + (e.attempts > 1 ? ", " + std::to_string(e.attempts) + " attempts]" : "]");
-  }
+  const auto attempts = e.attempts > 1 ? ", " + std::to_string(e.attempts) + " attempts" : std::string();
+  if (!e.request.empty()) line += " [" + e.request + attempts + "]";
   return one_line(std::move(line));
 }
 
@@ -1378,16 +1376,13 @@ class secrets {
   void scrub(error& e) const {
     if (e.body.size() + 3 >= kept_body_bytes) e.body.resize(e.body.size() - cut_part(e.body));
     for (auto* text : {&e.type, &e.message, &e.body, &e.request}) scrub(*text);
-    scrub(e.headers);
-  }
-
- private:
-  void scrub(headers& fields) const {
-    for (auto& field : fields) {
+    for (auto& field : e.headers) {
       scrub(field.name);
       scrub(field.value);
     }
   }
+
+ private:
   // The length of a partial secret at the end of a truncated text; 0 if the text ends with a whole one.
   std::size_t cut_part(std::string_view text) const {
     std::size_t part = 0, whole = 0;
