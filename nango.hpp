@@ -1399,10 +1399,8 @@ class secrets {
 
 // --- Time that does not overflow ------------------------------------------------------------------------------------
 
-inline time_point after(time_point t, nanoseconds d) noexcept { return d > never - t ? never : t + d; }
-inline time_point after(time_point t, milliseconds d) noexcept {
-  constexpr auto most = std::chrono::duration_cast<milliseconds>((nanoseconds::max)());
-  return d >= most ? never : after(t, nanoseconds(d));
+template <class Duration> time_point after(time_point t, Duration d) noexcept {
+  return d > std::chrono::floor<Duration>(never - t) ? never : t + d;
 }
 inline nanoseconds times(nanoseconds d, std::size_t n) noexcept {
   const auto factor = static_cast<nanoseconds::rep>((std::min)(n, std::size_t{1} << 30));
