@@ -77,8 +77,8 @@
 
 // NANGO_DETAIL_HTTPLIB means that the default backend can be compiled. Its declarations do not depend on this macro, so
 // a missing httplib causes one error and not a hundred more.
-#ifndef NANGO_NO_HTTPLIB
-#if !defined(CPPHTTPLIB_OPENSSL_SUPPORT) || (defined(CPPHTTPLIB_HTTPLIB_H) && !defined(OPENSSL_SSL_H))
+#ifdef NANGO_NO_HTTPLIB  // the program brings a backend of its own
+#elif !defined(CPPHTTPLIB_OPENSSL_SUPPORT) || (defined(CPPHTTPLIB_HTTPLIB_H) && !defined(OPENSSL_SSL_H))
 #error \
     "nango.hpp: cpp-httplib has no TLS by OpenSSL 3 here. Define CPPHTTPLIB_OPENSSL_SUPPORT for the whole program (and \
 link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own."
@@ -101,7 +101,6 @@ link ssl and crypto), or define NANGO_NO_HTTPLIB and bring a backend of your own
 #include <netinet/tcp.h>  // TCP_NODELAY, keepalive, TCP_INFO
 #include <poll.h>         // the one way to wait
 #include <sys/socket.h>   // sockets
-#endif
 #endif
 #endif
 
@@ -470,7 +469,6 @@ class cancel_source {
   cancel_source(const cancel_source&) = default;
   cancel_source& operator=(const cancel_source&) = default;
   /// @}
-  ~cancel_source() = default;
   /// Cancels permanently. Async-signal-safe: a signal handler may call it on a source that already exists.
   void cancel() const noexcept { flag_->store(true, std::memory_order_release); }
   /// A token for call_options::cancel; it may outlive the source.
@@ -1444,8 +1442,6 @@ template <class Value> class per_process {
  public:
   explicit per_process(std::unique_ptr<Value> first) : value_(first.release()) { watch_forks(); }
   ~per_process() { delete &get(); }
-  per_process(const per_process&) = delete;
-  per_process& operator=(const per_process&) = delete;
   Value& get() const {
     auto* found = value_.load(std::memory_order_acquire);
     if (found->process != process_number.load(std::memory_order_relaxed)) {
@@ -4203,8 +4199,7 @@ inline exception::exception(nango::error e)
 // --- HTTP seam ------------------------------------------------------------------------------------------------------
 
 inline result<http_response> any_backend::send(const http_request& request) {
-  if (!send_) return detail::refuse("any_backend holds no backend: it was made from a null pointer");
-  return send_(request);
+  return send_ ? send_(request) : detail::refuse("any_backend holds no backend: it was made from a null pointer");
 }
 
 // --- Rate limiter ---------------------------------------------------------------------------------------------------
