@@ -584,23 +584,19 @@ template <class Clock> class basic_sliding_window {
     permit() = default;
     /// @{ Takes over the other permit's hold; the previous hold ends.
     permit(permit&& other) noexcept = default;
-    permit& operator=(permit&& other) noexcept {
-      permit ended(std::move(*this));  // the previous hold
-      place_ = std::move(other.place_);
+    permit& operator=(permit other) noexcept {  // which ends the previous hold
+      std::swap(place_, other.place_);
       return *this;
     }
     /// @}
     /// Ends the hold. Without answered(), the request counts as abandoned.
-    ~permit() { end(false); }
+    ~permit() { detail::limiter<Clock>::end(place_, false); }
     /// Ends the hold: the answer has arrived, or certainly nothing was sent.
-    void answered() noexcept { end(true); }
+    void answered() noexcept { detail::limiter<Clock>::end(std::exchange(place_, {}), true); }
 
    private:
     friend class detail::limiter<Clock>;
     explicit permit(detail::limiter_place place) : place_(std::move(place)) {}
-    void end(bool was_answered) noexcept {
-      if (const auto place = std::move(place_); place.shard) detail::limiter<Clock>::end(place, was_answered);
-    }
     detail::limiter_place place_{};
   };
 
@@ -1649,7 +1645,8 @@ template <class Clock> class limiter {
   }
 
   static void end(const limiter_place& place, bool answered) noexcept {
-    if (place.shard->process != process_number.load(std::memory_order_relaxed)) return;  // it counts in the parent
+    // A permit may hold nothing, or a place that counts in the parent process.
+    if (!place.shard || place.shard->process != process_number.load(std::memory_order_relaxed)) return;
     const std::unique_lock lock(place.shard->mutex);
     place.window->end(place.shard->limits, Clock::now(), answered);
     place.window->wake_first();
