@@ -1464,7 +1464,7 @@ inline std::string problem_of(const rate& r) {
 // A caller in the line for one key.
 struct limiter_waiter {
   std::condition_variable wake{};
-  limiter_waiter* next_in_line = nullptr;  // circular: the tail's points to the head
+  limiter_waiter* next_in_line = nullptr;
 };
 
 // The state of one key. Its decisions are functions of this state and the time; nothing here waits or locks.
@@ -1476,10 +1476,13 @@ class limiter_window {
     return ends_.size() < r.requests ? not_before_ : (std::max)(not_before_, ends_[ends_.size() - r.requests]);
   }
 
-  // The earliest turn of the n-th in line: all held permits back now, answers at once, nobody in front giving up.
-  // Plays the turns through, but only until each of the `requests` slots was back once. From then on only the pace
-  // matters: `requests` steps take 1.01 * per, and a slot that was taken `requests` turns ago is back after `per`.
-  time_point earliest_turn(time_point now, const rate& r, std::size_t n) const {
+  // The earliest turn of a caller who enters the line now: all held permits back now, answers at once, nobody in front
+  // giving up. Plays the turns through, but only until each of the `requests` slots was back once. From then on only
+  // the pace matters: `requests` steps take 1.01 * per, and a slot that was taken `requests` turns ago is back after
+  // `per`.
+  time_point earliest_turn(time_point now, const rate& r) const {
+    std::size_t n = 1;  // place in line; counted, not kept: most keys have no line, and there may be a million
+    for (const auto* w = first_; w != nullptr; w = w->next_in_line) ++n;
     const auto taken = (std::min)(ends_.size(), r.requests);
     const auto again = after(now, r.per);  // what is held now, or taken now, is back then
     std::vector<time_point> back(ends_.end() - static_cast<std::ptrdiff_t>(taken), ends_.end());
@@ -1489,10 +1492,9 @@ class limiter_window {
     for (const auto each : back) all_back = (std::max)(all_back, each);
     const std::greater<> sooner;  // the slot that is back next is on top of the heap
     std::make_heap(back.begin(), back.end(), sooner);
-    for (auto free = r.requests - taken;; t = after(t, step(r)), --n) {
-      if (free > 0) {
+    for (;; t = after(t, step(r)), --n) {
+      if (back.size() < r.requests) {
         back.push_back(t);
-        --free;
       } else {
         std::pop_heap(back.begin(), back.end(), sooner);
         t = (std::max)(t, back.back());
@@ -1528,31 +1530,24 @@ class limiter_window {
 
   // True when the entry can be dropped.
   bool idle(time_point now) const noexcept {
-    return last_ == nullptr && (std::max)(not_before_, paced_until_) <= now && (ends_.empty() || ends_.back() <= now);
+    return !has_line() && (std::max)(not_before_, paced_until_) <= now && (ends_.empty() || ends_.back() <= now);
   }
 
-  bool has_line() const noexcept { return last_ != nullptr; }
-  std::size_t in_line() const noexcept {  // counted, not kept: most keys have no line, and there may be a million
-    std::size_t count = 0;
-    for (const auto* w = last_; w != nullptr; w = w->next_in_line == last_ ? nullptr : w->next_in_line) ++count;
-    return count;
-  }
-  bool is_first(const limiter_waiter& waiter) const noexcept { return last_->next_in_line == &waiter; }
+  bool has_line() const noexcept { return first_ != nullptr; }
+  bool is_first(const limiter_waiter& waiter) const noexcept { return first_ == &waiter; }
   void wake_first() noexcept {
-    if (last_ != nullptr) last_->next_in_line->wake.notify_one();
+    if (first_ != nullptr) first_->wake.notify_one();
   }
-  void enter_line(limiter_waiter& waiter) noexcept {
-    waiter.next_in_line = last_ != nullptr ? std::exchange(last_->next_in_line, &waiter) : &waiter;
-    last_ = &waiter;
-  }
-  void leave_line(limiter_waiter& waiter) noexcept {
-    auto* before = last_;
-    while (before->next_in_line != &waiter) before = before->next_in_line;
-    before->next_in_line = waiter.next_in_line;
-    if (last_ == &waiter) last_ = before != &waiter ? before : nullptr;
-  }
+  void enter_line(limiter_waiter& waiter) noexcept { link_to(nullptr) = &waiter; }  // once for each waiter
+  void leave_line(const limiter_waiter& waiter) noexcept { link_to(&waiter) = waiter.next_in_line; }
 
  private:
+  // The pointer to this waiter in the line, or the null pointer at its end.
+  limiter_waiter*& link_to(const limiter_waiter* waiter) noexcept {
+    auto** link = &first_;
+    while (*link != waiter) link = &(*link)->next_in_line;
+    return *link;
+  }
   static nanoseconds step(const rate& r) noexcept {  // rounded up, so that `requests` of them are no less than `per`
     const auto n = static_cast<nanoseconds::rep>(r.requests);
     return (r.per + r.per / 100 + nanoseconds(n - 1)) / n;
@@ -1564,7 +1559,7 @@ class limiter_window {
   std::vector<time_point> ends_{};
   time_point not_before_ = long_ago;   // nobody goes earlier: a hold, or a step after the last permit
   time_point paced_until_ = long_ago;  // callers go step by step
-  limiter_waiter* last_ = nullptr;     // in line, a ring: the first is the one behind the last
+  limiter_waiter* first_ = nullptr;    // in line
 };
 
 struct text_hash {
@@ -1635,7 +1630,7 @@ template <class Clock> class limiter {
       window.begin(limits, now, false);
       return permit({shard, &window});
     }
-    if (const auto turn = window.earliest_turn(now, limits, window.in_line() + 1); turn > deadline) {
+    if (const auto turn = window.earliest_turn(now, limits); turn > deadline) {
       auto e = unsent(errc::rate_limited, "the rate limiter's next turn comes after the deadline");
       e.retry_after = round_up(turn - now);
       return e;
@@ -1673,17 +1668,16 @@ template <class Clock> class limiter {
                             const cancel_token& cancel) {
     limiter_waiter self;
     window.enter_line(self);
+    const auto turn = [&] { return window.is_first(self) ? window.turn(limits) : never; };
     auto now = Clock::now();
-    auto turn = never;
-    for (;; now = Clock::now()) {
-      turn = window.is_first(self) ? window.turn(limits) : never;
-      if (turn <= now || now >= deadline || cancel.canceled()) break;
-      Clock::wait_until(self.wake, lock, (std::min)({turn, deadline, next_look(now, cancel)}));
+    for (; turn() > now && now < deadline && !cancel.canceled(); now = Clock::now()) {
+      Clock::wait_until(self.wake, lock, (std::min)({turn(), deadline, next_look(now, cancel)}));
     }
+    const bool is_due = turn() <= now;
     window.leave_line(self);
     window.wake_first();
     if (cancel.canceled()) return unsent(errc::canceled, "canceled while waiting for the rate limiter");
-    if (turn > now) return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
+    if (!is_due) return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
     window.begin(limits, now, true);
     return {};
   }

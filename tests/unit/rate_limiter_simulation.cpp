@@ -331,7 +331,7 @@ class simulation {
       window.begin(told_, now(), false);
       return verdict::granted;
     }
-    const auto turn = window.earliest_turn(now(), told_, window.in_line() + 1);
+    const auto turn = window.earliest_turn(now(), told_);
     if (turn > c.deadline) {
       retry_after = nango::detail::round_up(turn - now());
       if (seen_.refused % 16 == 0) play_through(c, turn, retry_after);
