@@ -1562,9 +1562,8 @@ class limiter_window {
   limiter_waiter* first_ = nullptr;    // in line
 };
 
-struct text_hash {
+struct text_hash : std::hash<std::string_view> {
   using is_transparent = void;
-  std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
 };
 
 struct limiter_shard {
@@ -1573,27 +1572,24 @@ struct limiter_shard {
   std::mutex mutex{};
   std::unordered_map<std::string, limiter_window, text_hash, std::equal_to<>> keys{};
   std::size_t bucket = 0;  // where the next sweep goes on
-  std::size_t calls = 0;   // every 8th call sweeps 16 buckets of one shard
-  std::size_t to_sweep;    // round robin over the shards
+  std::size_t calls;       // every 8th call sweeps 16 buckets of one shard, round robin
 
-  limiter_shard(const rate& r, std::size_t sweeps_first) : limits(r), to_sweep(sweeps_first) {}
+  limiter_shard(const rate& r, std::size_t first_call) : limits(r), calls(first_call) {}
 
   limiter_window& window(std::string_view key) {
     const auto found = keys.find(key);
     return found != keys.end() ? found->second : keys.try_emplace(std::string(key)).first->second;
   }
   void sweep(time_point now) {
-    for (int i = 0; i < 16; ++i, ++bucket) {
-      if (bucket >= keys.bucket_count()) {
-        bucket = 0;
-        if (keys.bucket_count() > 8 * keys.size() + 64) keys.rehash(0);
-        return;
-      }
+    for (int i = 0; i < 16 && bucket < keys.bucket_count(); ++i, ++bucket) {
       for (auto it = keys.begin(bucket); it != keys.end(bucket);) {
         const auto key = it++;
         if (key->second.idle(now)) keys.erase(key->first);
       }
     }
+    if (bucket < keys.bucket_count()) return;
+    bucket = 0;
+    if (keys.bucket_count() > 8 * keys.size() + 64) keys.rehash(0);
   }
 };
 
@@ -1601,8 +1597,9 @@ struct limiter_shards {
   const std::uint64_t process = process_number.load(std::memory_order_relaxed);
   std::array<std::shared_ptr<limiter_shard>, 64> all{};
 
+  // Each shard begins its sweeps at its neighbor.
   explicit limiter_shards(const rate& limits) {
-    for (std::size_t i = 0; i < all.size(); ++i) all[i] = std::make_shared<limiter_shard>(limits, i);
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = std::make_shared<limiter_shard>(limits, 8 * i);
   }
   std::unique_ptr<limiter_shards> for_child() const { return std::make_unique<limiter_shards>(all[0]->limits); }
 };
@@ -1693,7 +1690,7 @@ template <class Clock> class limiter {
   void sweep_some(limiter_shard& own, time_point now) {
     if (++own.calls % 8 != 0) return;
     const auto& shards = shards_.get().all;
-    auto& shard = *shards[++own.to_sweep % shards.size()];
+    auto& shard = *shards[own.calls / 8 % shards.size()];
     if (&shard == &own) return shard.sweep(now);
     if (const std::unique_lock other(shard.mutex, std::try_to_lock); other) shard.sweep(now);
   }
