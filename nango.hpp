@@ -1713,15 +1713,19 @@ inline int hex_value(char c) noexcept {
   return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
 }
 inline bool equal_names(std::string_view a, std::string_view b) noexcept {  // ASCII, whatever the case
-  std::size_t same = 0;
-  while (same < a.size() && same < b.size() && lower(a[same]) == lower(b[same])) ++same;
-  return same == a.size() && same == b.size();
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
 }
 // Strips spaces and tabs from both ends.
 inline std::string_view trimmed(std::string_view text) noexcept {
   while (!text.empty() && is_one_of(text.front(), " \t")) text.remove_prefix(1);
   while (!text.empty() && is_one_of(text.back(), " \t")) text.remove_suffix(1);
   return text;
+}
+// Takes the first item off a list, with the separator behind it.
+inline std::string_view take_item(std::string_view& list, char separator) noexcept {
+  const auto item = list.substr(0, list.find(separator));
+  list.remove_prefix((std::min)(item.size() + 1, list.size()));
+  return item;
 }
 // Parses the whole text as a decimal number.
 inline std::optional<std::uint64_t> parse_number(std::string_view text) noexcept {
@@ -1786,14 +1790,13 @@ inline std::string problem_of_path(std::string_view path, bool of_another_api = 
   if (path.find_first_of("?#") != std::string_view::npos) {
     return "the path has a '?' or '#'; give parameters as nango::query, or percent-encode with nango::path()";
   }
-  for (bool more = true; more;) {
-    const auto segment = path.substr(0, path.find('/'));
-    if (segment.empty() && !of_another_api) return "the path has an empty segment (or \"//\"); is an id missing?";
+  const bool has_empty = path.starts_with('/') || path.ends_with('/') || path.find("//") != std::string_view::npos;
+  if (has_empty && !of_another_api) return "the path has an empty segment (or \"//\"); is an id missing?";
+  while (!path.empty()) {
+    const auto segment = take_item(path, '/');
     const bool may_be_dots = segment.size() <= 6 && (segment.starts_with('.') || segment.starts_with('%'));  // "%2E%2E"
     const auto plain = may_be_dots ? unescape(segment) : std::string();
     if (plain == "." || plain == "..") return "the path has a '.' or '..' segment; write the path out";
-    more = segment.size() < path.size();
-    if (more) path.remove_prefix(segment.size() + 1);
   }
   return {};
 }
@@ -1803,8 +1806,7 @@ inline bool is_host(std::string_view host, bool bracketed) noexcept {
   const auto of_name = [](char c) { return is_alpha(c) || is_digit(c) || is_one_of(c, "-._"); };
   if (host.empty() || host.size() > 253) return false;
   if (bracketed) return each_is(host, of_address) && host.find(':') != host.rfind(':');
-  return each_is(host, of_name) && host.front() != '.' && host.back() != '.' &&
-         host.find("..") == std::string_view::npos;
+  return each_is(host, of_name) && host.front() != '.' && host.find("..") == std::string_view::npos;
 }
 
 inline bool is_loopback(const std::string& host) {
@@ -1836,7 +1838,7 @@ inline result<url_parts> split_url(std::string_view url, const char* option) {
   place.remove_prefix(parts.user_info.size());
   const bool bracketed = place.starts_with('[') && is_one_of(']', place);
   const auto host = bracketed ? place.substr(1, place.find(']') - 1) : place.substr(0, place.find(':'));
-  const auto port = place.substr((std::min)(host.size() + (bracketed ? 2 : 0), place.size()));
+  const auto port = place.substr(host.size() + (bracketed ? 2 : 0));
   if (host.ends_with('.'))
     return bad("has a host that ends in a dot, which certificates do not name; leave the dot out");
   if (!is_host(host, bracketed)) return bad("needs a host: a name, an IPv4 address, or an IPv6 address in brackets");
@@ -2130,25 +2132,24 @@ inline std::optional<std::chrono::sys_seconds> parse_http_date(std::string text)
   return std::chrono::sys_days(date) + std::chrono::seconds((hour * 60 + minute) * 60 + second);
 }
 
+// The longest wait that an answer may ask for.
+inline constexpr auto longest_wait = std::chrono::floor<std::chrono::seconds>(a_year);
+
 // Seconds, rounded up; the largest of several numbers. Empty if any part is not a number.
 inline std::optional<std::chrono::seconds> parse_seconds(std::string_view list) noexcept {
-  constexpr auto most = static_cast<std::uint64_t>(a_year / std::chrono::seconds(1));
-  std::optional<std::uint64_t> largest;
-  for (bool more = true; more;) {
-    const auto part = list.substr(0, list.find(','));
-    more = part.size() < list.size();
-    list.remove_prefix(part.size() + (more ? 1 : 0));
-    const auto one = trimmed(part);
-    if (one.empty()) continue;
-    const auto whole = one.substr(0, one.find('.'));
-    const auto fraction = one.substr((std::min)(whole.size() + 1, one.size()));
-    if (whole.empty() || one.back() == '.' || !each_is(whole, is_digit) || !each_is(fraction, is_digit)) return {};
+  constexpr auto most = static_cast<std::uint64_t>(longest_wait.count());
+  std::optional<std::chrono::seconds> largest;
+  while (!list.empty()) {
+    const auto number = trimmed(take_item(list, ','));
+    if (number.empty()) continue;
+    auto fraction = number;
+    const auto whole = take_item(fraction, '.');
+    if (whole.empty() || number.back() == '.' || !each_is(whole, is_digit) || !each_is(fraction, is_digit)) return {};
     const auto up = fraction.find_first_not_of('0') != std::string_view::npos ? 1U : 0U;
-    const auto value = (std::min)(parse_number(whole).value_or(most), most - up) + up;  // none: beyond 64 bits
-    largest = (std::max)(largest.value_or(0), value);
+    const auto value = (std::min)(parse_number(whole).value_or(most), most) + up;  // none: beyond 64 bits
+    largest = (std::max)(largest, std::optional(std::chrono::seconds(value)));
   }
-  if (!largest) return {};
-  return std::chrono::seconds(*largest);
+  return largest;
 }
 
 // When an answer was sent: by its Date, else now by the system's clock.
@@ -2158,20 +2159,17 @@ inline std::chrono::sys_seconds time_of(const http_response& answer) {
   return date ? *date : std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 }
 
-// A value of Retry-After: seconds or a date, capped at a year. Empty if it is neither.
-inline std::optional<std::chrono::seconds> wait_asked_for(const std::string& value, const http_response& answer) {
-  if (const auto number = parse_seconds(value)) return number;
-  const auto date = parse_http_date(value);
-  if (!date) return std::nullopt;
-  const auto most = std::chrono::floor<std::chrono::seconds>(a_year);
-  return std::clamp<std::chrono::seconds>(*date - time_of(answer), std::chrono::seconds(0), most);
+// A value of Retry-After: seconds or a date. Empty if it is neither.
+inline std::optional<milliseconds> wait_asked_for(const std::string& value, const http_response& answer) {
+  auto wait = parse_seconds(value);
+  if (const auto date = wait ? std::nullopt : parse_http_date(value)) wait = *date - time_of(answer);
+  if (!wait) return std::nullopt;
+  return std::clamp(*wait, std::chrono::seconds(0), longest_wait);
 }
 inline std::optional<milliseconds> retry_after(const http_response& answer) {
   std::optional<milliseconds> longest;
   for (const auto& [name, value] : answer.headers) {
-    if (!equal_names(name, "Retry-After")) continue;
-    if (const auto wait = wait_asked_for(value, answer))
-      longest = (std::max)(longest, std::optional<milliseconds>(*wait));
+    if (equal_names(name, "Retry-After")) longest = (std::max)(longest, wait_asked_for(value, answer));
   }
   return longest;
 }
@@ -3562,8 +3560,7 @@ class exchange final : public httplib::Stream {
   // `close`, or `timeout=5, max=100`.
   void read_persistence(std::string_view list) {
     while (!list.empty()) {
-      const auto item = trimmed(list.substr(0, list.find(',')));
-      list.remove_prefix((std::min)(list.find(','), list.size() - 1) + 1);
+      const auto item = trimmed(take_item(list, ','));
       closes_ |= equal_names(item, "close");
       const auto seconds = equal_names(item.substr(0, 8), "timeout=") ? parse_number(item.substr(8)) : std::nullopt;
       if (!seconds || *seconds > 50) continue;
@@ -4207,14 +4204,11 @@ template <std::convertible_to<std::string_view>... Segments>
   requires(!std::same_as<Segments, std::nullptr_t> && ...)
 std::string path(const Segments&... segments) {
   std::string joined;
-  bool first = true;
-  [[maybe_unused]] const auto add = [&](std::string_view segment) {
-    if (!std::exchange(first, false)) joined += '/';
+  for (const auto segment : std::initializer_list<std::string_view>{segments...}) {
     // An empty first segment must not pass for the leading slash that a path may have.
-    if (segment.empty() && joined.empty()) joined += '/';
+    if (!joined.empty() || segment.empty()) joined += '/';
     detail::append_encoded(joined, segment);
-  };
-  (add(std::string_view(segments)), ...);
+  }
   return joined;
 }
 
@@ -4263,12 +4257,9 @@ inline std::optional<std::chrono::milliseconds> next_delay(const error& e, std::
   if (number >= policy.max_attempts || !detail::is_worth_another(e)) return std::nullopt;
   const bool idempotent = method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE";
   if (!idempotent && e.may_have_executed) return std::nullopt;
-  auto most = (std::min)(policy.base_delay, policy.max_delay);
-  for (int i = 1; i < number && most.count() > 0 && most < policy.max_delay; ++i) {
-    most = most > policy.max_delay / 2 ? policy.max_delay : most * 2;
-  }
-  const auto spread = jitter * static_cast<double>(most.count());
-  const std::chrono::milliseconds delay(static_cast<std::chrono::milliseconds::rep>(spread));
+  const auto count = [](std::chrono::milliseconds d) { return static_cast<double>(d.count()); };
+  const auto most = (std::min)(std::ldexp(count(policy.base_delay), number - 1), count(policy.max_delay));
+  const std::chrono::milliseconds delay(static_cast<std::chrono::milliseconds::rep>(jitter * most));
   return (std::max)({delay, e.retry_after.value_or(delay), std::chrono::milliseconds(0)});
 }
 
