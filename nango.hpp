@@ -1913,20 +1913,21 @@ inline bool is_success(int status) noexcept { return status >= 200 && status < 3
 
 // The end of the string that begins at `quote`: its closing quote, or the end of the text.
 inline std::size_t end_of_string(std::string_view text, std::size_t quote) noexcept {
-  for (auto end = quote;;) {
-    end = text.find('"', end + 1);
-    if (end == std::string_view::npos) return text.size();
-    auto escapes = end;
-    while (text[escapes - 1] == '\\') --escapes;
-    if ((end - escapes) % 2 == 0) return end;
+  for (auto end = text.find('"', quote + 1); end < text.size(); end = text.find('"', end + 1)) {
+    const auto backslashes = end - 1 - text.find_last_not_of('\\', end - 1);
+    if (backslashes % 2 == 0) return end;
   }
+  return text.size();
 }
-inline bool is_deeper_than(std::size_t most, std::string_view text) noexcept {
+// Deeper JSON counts as invalid: copying or dumping such a value overflows the stack.
+inline constexpr std::size_t most_levels = 512;
+inline bool is_too_deep(std::string_view text) noexcept {
+  if (text.size() <= 2 * most_levels) return false;
   std::size_t depth = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c == '"') i = end_of_string(text, i);
-    if ((c == '[' || c == '{') && ++depth > most) return true;
+    if ((c == '[' || c == '{') && ++depth > most_levels) return true;
     if ((c == ']' || c == '}') && depth > 0) --depth;
   }
   return false;
@@ -1952,12 +1953,6 @@ inline bool mend_surrogates(std::string& text) {
     at += is_pair ? 12 : 2;
   }
   return mended;
-}
-
-// Deeper JSON counts as invalid: copying or dumping such a value overflows the stack.
-inline constexpr std::size_t most_levels = 512;
-inline bool is_too_deep(std::string_view text) noexcept {
-  return text.size() > 2 * most_levels && is_deeper_than(most_levels, text);
 }
 
 // (By the same iterators everywhere, so that each unit compiles one parser.)
@@ -2057,13 +2052,21 @@ class list_reader {
   json* member_ = nullptr;  // of the object that was opened last
   bool is_due_ = false;     // the name of the list came last
 };
+// The member of that name; null if there is none, or if this is no object.
+inline const json& member_of(const json& object, std::string_view name) {
+  static const json none;
+  const auto found = object.find(name);
+  return found != object.end() ? *found : none;
+}
+// The text of such a member; null if it is no text.
+inline const std::string* find_text(const json& object, std::string_view name) {
+  return member_of(object, name).get_ptr<const std::string*>();
+}
 // Why the list is missing; empty if it is there.
 inline std::string problem_of_list(std::string_view name, const json& around) {
-  const json none;
-  const auto member = around.is_object() ? around.find(name) : around.end();
-  const auto* found = name.empty() ? &around : member != around.end() ? &*member : &none;
-  if (found->is_array()) return {};
-  return std::string(name.empty() ? "the answer" : name) + " is not an array, but of type " + found->type_name();
+  const auto& found = name.empty() ? around : member_of(around, name);
+  if (found.is_array()) return {};
+  return std::string(name.empty() ? "the answer" : name) + " is not an array, but of type " + found.type_name();
 }
 // Why parse_json() refuses a text; empty if it accepts it.
 inline std::string problem_of_json(std::string text) {
@@ -2091,12 +2094,6 @@ inline bool is_web_page(std::string_view body) {
   body.remove_prefix((std::min)(body.find_first_not_of(" \t\r\n"), body.size()));
   const auto starts_with = [&](std::string_view tag) { return equal_names(body.substr(0, tag.size()), tag); };
   return starts_with("<!doctype html") || starts_with("<html");
-}
-
-// The string member of that name; null if there is none.
-inline std::string* find_text(json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() ? found->get_ptr<std::string*>() : nullptr;
 }
 
 inline const std::string* find_header(std::span<const header> fields, std::string_view name) noexcept {
@@ -2175,19 +2172,14 @@ inline std::optional<milliseconds> retry_after(const http_response& answer) {
 }
 
 // The error that an error envelope describes.
-inline error error_from_envelope(std::string type, std::string* text) {
-  error e{.code = errc::api_error, .type = std::move(type)};
+inline error error_from_envelope(const std::string& type, const std::string* text) {
+  error e{.code = errc::api_error, .type = type};
   if (e.type == to_string(errc::params_error)) e.code = errc::params_error;
   if (e.type == to_string(errc::processing_error)) e.code = errc::processing_error;
   if (e.type == to_string(errc::auth_error)) e.code = errc::auth_error;
-  if (text != nullptr) e.message = one_line(std::move(*text));
+  if (text != nullptr) e.message = one_line(*text);
   if (e.message.empty()) e.message = "the API gave no error_msg";
   return e;
-}
-
-// Whether the API may have acted on a request that it answered with this error.
-inline bool acted_upon(errc code) noexcept {
-  return code != errc::params_error && code != errc::auth_error && code != errc::rate_limited;
 }
 
 // Ends with a whole character where the body is UTF-8.
@@ -2203,6 +2195,14 @@ inline void keep_answer(error& e, const http_response& answer) {
   e.headers = answer.headers;
   e.body = first_bytes(answer.body);
 }
+// Completes the error that an answer means, by all but its code, type and message.
+inline void complete(error& e, const http_response& answer) {
+  e.http_status = answer.status;
+  e.retry_after = retry_after(answer);
+  // With these codes the API says that it did not act on the request.
+  e.may_have_executed = e.code != errc::params_error && e.code != errc::auth_error && e.code != errc::rate_limited;
+  keep_answer(e, answer);
+}
 
 // The error for an answer without an envelope.
 inline error without_envelope(int status, const std::string& body) {
@@ -2217,10 +2217,7 @@ inline error without_envelope(int status, const std::string& body) {
         "nango::hosted::options?";
   }
   if (status >= 300 && status < 400) e.message = "a redirect (not followed); is client_options::base_url right?";
-  if (status == 401) {
-    e.code = errc::auth_error;
-    e.message = "the API key or the user token was refused";
-  }
+  if (status == 401) e = {.code = errc::auth_error, .message = "the API key or the user token was refused"};
   return e;
 }
 
@@ -4021,45 +4018,36 @@ inline std::string hash_text(std::string_view text) {
   return digits.data();
 }
 
-// What is wrong with which fields: "path.to.field: message; ...".
+// What is wrong with which fields: "path.to.field: message; ...". Empty if there is no list of such errors.
 inline std::string field_errors(const json& errors) {
   std::string all;
   for (const auto& one : errors) {
-    const auto message = one.is_object() ? one.find("message") : one.end();
-    if (message == one.end() || !message->is_string()) continue;
+    const auto* message = find_text(one, "message");
+    if (message == nullptr) continue;
     std::string place;
-    if (const auto path = one.find("path"); path != one.end() && path->is_array()) {
-      for (const auto& part : *path) {
-        place += (place.empty() ? "" : ".") + (part.is_string() ? part.get<std::string>() : part.dump());
-      }
+    for (const auto& part : member_of(one, "path")) {
+      place += (place.empty() ? "" : ".") + (part.is_string() ? part.get<std::string>() : part.dump());
     }
-    all += (all.empty() ? "" : "; ") + place + (place.empty() ? "" : ": ") + message->get<std::string>();
+    all += (all.empty() ? "" : "; ") + place + (place.empty() ? "" : ": ") + *message;
   }
   return all;
 }
 
 // Type and message of a body that explains an error; false: it does not.
-inline bool read_explanation(json& body, error& e) {
-  if (!body.is_object()) return false;
-  const auto found = body.find("error");
-  if (found == body.end() || !found->is_object()) {
-    auto* text = find_text(body, "error");
-    if (text == nullptr) text = find_text(body, "message");
-    if (text == nullptr) return false;
-    e.message = std::move(*text);
-    return true;
-  }
-  auto *code = find_text(*found, "code"), *message = find_text(*found, "message");
-  if (code == nullptr && message == nullptr) return false;
-  if (code != nullptr) e.type = std::move(*code);
-  if (message != nullptr) e.message = std::move(*message);
-  const auto errors = found->find("errors");
-  if (e.message.empty() && errors != found->end() && errors->is_array()) e.message = field_errors(*errors);
+inline bool read_explanation(const json& body, error& e) {
+  const auto& told = member_of(body, "error");
+  const auto* code = find_text(told, "code");
+  const auto* text = find_text(told.is_object() ? told : body, told.is_string() ? "error" : "message");
+  if (code == nullptr && text == nullptr) return false;
+  if (code != nullptr) e.type = *code;
+  if (text != nullptr) e.message = *text;
+  if (e.message.empty()) e.message = field_errors(member_of(told, "errors"));
   if (e.message.empty()) e.message = e.type;
   return true;
 }
 
 inline errc errc_of_status(int status, bool explained) noexcept {
+  if (is_success(status)) return errc::malformed_response;
   if (status == 429) return errc::rate_limited;
   if (status == 401 || status == 403) return errc::auth_error;
   if (!explained) return errc::unexpected_status;
@@ -4071,9 +4059,9 @@ inline errc errc_of_status(int status, bool explained) noexcept {
 inline bool is_proxied(std::string_view path, const http_response& answer) {
   if (!path.starts_with("proxy/")) return false;
   if (answer.status != 429) return true;
-  auto body = parse_json(answer.body);
-  error e;
-  return !read_explanation(body, e) || e.type != "too_many_request";
+  const auto body = parse_json(answer.body);
+  const auto* code = find_text(member_of(body, "error"), "code");
+  return code == nullptr || *code != "too_many_request";
 }
 
 // The rest of the window that this answer has spent. Nothing for paths under proxy/, where an upstream's headers of
@@ -4081,14 +4069,12 @@ inline bool is_proxied(std::string_view path, const http_response& answer) {
 inline std::optional<milliseconds> rest_of_window(std::string_view path, const http_response& answer) {
   const auto* left = find_header(answer.headers, "X-RateLimit-Remaining");
   const auto* field = find_header(answer.headers, "X-RateLimit-Reset");
-  if (left == nullptr || *left != "0" || field == nullptr || path.starts_with("proxy/")) return std::nullopt;
-  const auto reset = parse_number(*field);
-  if (!reset) return std::nullopt;
-  constexpr std::int64_t most = std::int64_t{365} * 24 * 60 * 60;
-  const auto now = time_of(answer).time_since_epoch().count();
-  const auto seconds = static_cast<std::int64_t>((std::min)(*reset, std::uint64_t{1} << 62)) - now;
-  if (seconds < 0) return std::nullopt;
-  return std::chrono::seconds((std::min<std::int64_t>)(seconds, most) + 1);  // the service rounds the reset down
+  const auto reset = field != nullptr ? parse_number(*field) : std::nullopt;
+  if (left == nullptr || *left != "0" || !reset || path.starts_with("proxy/")) return std::nullopt;
+  const std::chrono::sys_seconds end(std::chrono::seconds((std::min)(*reset, std::uint64_t{1} << 62)));
+  const auto rest = end - time_of(answer);
+  if (rest.count() < 0) return std::nullopt;
+  return (std::min)(rest, longest_wait) + std::chrono::seconds(1);  // the service rounds the reset down
 }
 
 inline result<query> query_of(std::string_view model, const hosted::record_query& which) {
@@ -4127,26 +4113,24 @@ struct action_id {
 };
 template <> struct decoder<action_id> {
   static std::string read(json& from, std::optional<action_id>& to) {
-    auto* id = find_text(from, "id");
+    const auto* id = find_text(from, "id");
     if (id == nullptr || id->empty()) return " has no id of an action";
-    to.emplace().text = std::move(*id);
+    to.emplace().text = *id;
     return {};
   }
 };
 
 // A record's own cursor; empty: it has none.
-inline std::string cursor_of(json& record) {
-  const auto metadata = record.find("_nango_metadata");
-  const auto* cursor = metadata != record.end() ? find_text(*metadata, "cursor") : nullptr;
+inline std::string cursor_of(const json& record) {
+  const auto* cursor = find_text(member_of(record, "_nango_metadata"), "cursor");
   return cursor != nullptr ? *cursor : std::string();
 }
 // The cursor after a page, out of what is around its records; what is wrong with it.
 inline std::string read_next(const json& page, std::string& next) {
-  const auto found = page.find("next_cursor");
-  if (found == page.end() || found->is_null()) return {};
-  if (!found->is_string()) return "the page of records has a \"next_cursor\" that is no text";
-  next = found->get<std::string>();
-  return {};
+  const auto* cursor = find_text(page, "next_cursor");
+  if (cursor != nullptr) next = *cursor;
+  const bool is_sound = cursor != nullptr || member_of(page, "next_cursor").is_null();
+  return is_sound ? "" : "the page of records has a \"next_cursor\" that is no text";
 }
 // Private parts of a client that this section uses.
 struct client_access {
@@ -4221,32 +4205,24 @@ inline std::string env(const char* name) {
 
 inline result<response> parse_envelope(http_response answer) {
   const int status = answer.status;
-  if ((status == 204 || status == 205) && answer.body.empty()) {
-    return response{.http_status = status, .headers = std::move(answer.headers)};
-  }
+  const bool has_no_body = (status == 204 || status == 205) && answer.body.empty();
   constexpr const char* result_name = "result";  // no array: its length would be of the type
-  auto envelope = detail::parse_json(answer.body);
+  auto envelope = has_no_body ? json() : detail::parse_json(answer.body);
   const auto* said = detail::find_text(envelope, "status");
-  const bool ok = said != nullptr && *said == "ok";
+  const bool ok = has_no_body || (said != nullptr && *said == "ok");
   if (ok && detail::is_success(status)) {
     response r{.http_status = status, .headers = std::move(answer.headers)};
     if (const auto found = envelope.find(result_name); found != envelope.end()) r.result = std::move(*found);
     envelope.clear();  // or its destructor, which looks for children, allocates
     return r;
   }
-  auto* type = said != nullptr && *said == "error" ? detail::find_text(envelope, "error_type") : nullptr;
-  const bool explained = type != nullptr;
-  auto e = explained ? detail::error_from_envelope(std::move(*type), detail::find_text(envelope, "error_msg"))
-                     : detail::without_envelope(status, answer.body);
+  const auto* type = said != nullptr && *said == "error" ? detail::find_text(envelope, "error_type") : nullptr;
+  auto e = type != nullptr ? detail::error_from_envelope(*type, detail::find_text(envelope, "error_msg"))
+                           : detail::without_envelope(status, answer.body);
   if (ok) e = {.code = errc::malformed_response, .message = "the envelope says ok, the status does not"};
-  if (status == 429) {
-    e.code = errc::rate_limited;
-    if (!explained) e.message = "too many requests";
-  }
-  e.http_status = status;
-  e.retry_after = detail::retry_after(answer);
-  e.may_have_executed = detail::acted_upon(e.code);
-  detail::keep_answer(e, answer);
+  if (status == 429) e.code = errc::rate_limited;
+  if (status == 429 && type == nullptr) e.message = "too many requests";
+  detail::complete(e, answer);
   return e;
 }
 
@@ -4369,11 +4345,11 @@ template <record Value> void from_json(const json& from, Value& value) {
 namespace hosted {
 
 inline client_options options(std::string api_key, rate plan) {
-  constexpr auto most = std::chrono::nanoseconds(detail::a_year);  // as the limiter has it
   client_options made{.base_url = "https://api.nango.dev/"};
   made.limit_key = "account:" + detail::hash_text(api_key);
   made.api_key = std::move(api_key);
-  made.timeout = detail::round_up((std::min)(plan.per, most)) + std::chrono::seconds(30);
+  made.timeout =
+      detail::round_up((std::min)(plan.per, detail::a_year)) + std::chrono::seconds(30);  // a year as the limiter
   made.rate = plan;
   made.dialect = {
       .parse = &parse_bare, .list_member = "", .is_upstream = &detail::is_proxied, .hold_for = &detail::rest_of_window};
@@ -4386,21 +4362,17 @@ inline result<response> parse_bare(http_response answer) {
   if (detail::is_success(status) && !body.is_discarded()) {
     return response{.result = std::move(body), .http_status = status, .headers = std::move(answer.headers)};
   }
-  error e{.http_status = status};
+  error e;
   const bool explained = detail::read_explanation(body, e);
-  e.code = detail::is_success(status) ? errc::malformed_response : detail::errc_of_status(status, explained);
-  if (!explained) {
-    e.message = "the answer does not say why";
-    if (detail::is_success(status)) {
-      e.message = detail::is_web_page(answer.body) ? "the answer is a web page; is the path right?"
-                                                   : "the answer is no JSON; " + detail::problem_of_json(answer.body);
-    }
+  e.code = detail::errc_of_status(status, explained);
+  if (!explained) e.message = "the answer does not say why";
+  if (detail::is_success(status)) {
+    e.message = detail::is_web_page(answer.body) ? "the answer is a web page; is the path right?"
+                                                 : "the answer is no JSON; " + detail::problem_of_json(answer.body);
   }
   e.message = e.message.empty() ? to_string(e.code) : detail::one_line(std::move(e.message));
-  e.retry_after = detail::retry_after(answer);
+  detail::complete(e, answer);
   if (status == 429 && e.retry_after) *e.retry_after += std::chrono::seconds(1);  // the service rounds it down
-  e.may_have_executed = detail::acted_upon(e.code);
-  detail::keep_answer(e, answer);
   return e;
 }
 
@@ -4409,10 +4381,9 @@ inline result<response> parse_bare(http_response answer) {
 template <http_backend Backend, rate_limiter Limiter>
 basic_client<Backend, Limiter> connection(const basic_client<Backend, Limiter>& client, std::string_view connection_id,
                                           std::string_view provider_config_key) {
-  identity who{.limit_key = std::string(client.limit_key())};
-  who.headers.push_back({"Connection-Id", std::string(connection_id)});
-  who.headers.push_back({"Provider-Config-Key", std::string(provider_config_key)});
-  return client.as(std::move(who));
+  return client.as({.headers = {{"Connection-Id", std::string(connection_id)},
+                                {"Provider-Config-Key", std::string(provider_config_key)}},
+                    .limit_key = std::string(client.limit_key())});
 }
 
 inline std::string timestamp(std::chrono::sys_seconds time) { return detail::time_text(time); }
