@@ -3923,11 +3923,10 @@ class record_reader {
     to = text != nullptr ? std::move(*text) : from.dump();
   }
   void read(json& from, bool& to) {
-    const auto* value = from.get_ptr<bool*>();
     const auto* text = from.get_ptr<std::string*>();
-    const bool is_text = text != nullptr && (*text == "true" || *text == "false");
-    if (value == nullptr && !is_text) return expected("true or false", from);
-    to = value != nullptr ? *value : *text == "true";
+    if (text != nullptr && (*text == "true" || *text == "false")) from = *text == "true";
+    if (!from.is_boolean()) return expected("true or false", from);
+    to = from.get<bool>();
   }
   void read(json& from, double& to) {
     const auto* text = from.get_ptr<std::string*>();
@@ -3962,18 +3961,6 @@ inline json written(crm::time_point time) { return time_text(time); }
 template <class Value> json written(const std::optional<Value>& value) { return value ? written(*value) : json(); }
 template <class Value> json written(const std::vector<Value>& all) { return all.empty() ? json() : json(all); }
 
-// Joins with commas; an element must not contain one.
-inline result<std::string> comma_list(const std::vector<std::string>& all, const char* name) {
-  std::string joined;
-  for (const auto& one : all) {
-    if (one.empty() || is_one_of(',', one)) {
-      return refuse(std::string("contact_query::") + name +
-                    " has an element that is empty or has a comma in it; give each one by itself");
-    }
-    joined += (joined.empty() ? "" : ",") + one;
-  }
-  return joined;
-}
 inline query crm_query(const std::string& name, bool include_raw) {
   query parameters;
   if (!name.empty()) parameters.emplace_back("name", name);
@@ -3983,9 +3970,15 @@ inline query crm_query(const std::string& name, bool include_raw) {
 inline result<query> query_of(const crm::contact_query& which) {
   auto parameters = crm_query(which.name, which.include_raw);
   for (const auto& [name, all] : {std::pair{"email", &which.email}, {"account", &which.account}}) {
-    auto list = comma_list(*all, name);
-    if (!list) return std::move(list).error();
-    if (!list->empty()) parameters.emplace_back(name, *list);
+    std::string list;
+    for (const auto& one : *all) {
+      if (one.empty() || is_one_of(',', one)) {
+        return refuse(std::string("contact_query::") + name +
+                      " has an element that is empty or has a comma in it; give each one by itself");
+      }
+      list += (list.empty() ? "" : ",") + one;
+    }
+    if (!list.empty()) parameters.emplace_back(name, list);
   }
   return parameters;
 }
@@ -3998,13 +3991,12 @@ template <crm::record Record> struct decoder<Record> {
   }
 };
 template <crm::record Record, class Client>
-result<std::vector<Record>> list_records(const Client& user, const char* path, const query& which,
+result<std::vector<Record>> list_records(const Client& user, const char* path, const result<query>& which,
                                          const call_options& options) {
+  if (!which) return which.error();
   std::vector<Record> all;
   const auto take = [&](Record&& one) { all.push_back(std::move(one)); };
-  auto count = user.template for_each<Record>(path, take, which, options);
-  if (!count) return std::move(count).error();
-  return all;
+  return user.template for_each<Record>(path, take, *which, options).transform([&](auto) { return std::move(all); });
 }
 
 // --- Hosted API -----------------------------------------------------------------------------------------------------
@@ -4134,14 +4126,8 @@ inline std::string read_next(const json& page, std::string& next) {
 }
 // Private parts of a client that this section uses.
 struct client_access {
-  template <class Client, class Fn, class Finish>
-  static result<std::size_t> for_each(const Client& client, std::string_view path, Fn& fn, const query& parameters,
-                                      const call_options& options, const Finish& finish) {
-    return client.core_->template for_each<json>({*client.handle_, "GET", path, parameters, options}, fn, finish);
-  }
-  template <class Client> static milliseconds timeout_of(const Client& client, const call_options& options) {
-    return client.core_->timeout_of(options);
-  }
+  template <class Client> static auto& core_of(const Client& client) { return *client.core_; }
+  template <class Client> static const handle& handle_of(const Client& client) { return *client.handle_; }
 };
 
 }  // namespace detail
@@ -4276,9 +4262,7 @@ namespace crm {
 template <http_backend Backend, rate_limiter Limiter>
 result<std::vector<contact>> list_contacts(const basic_client<Backend, Limiter>& user, const contact_query& which = {},
                                            const call_options& options = {}) {
-  const auto parameters = detail::query_of(which);
-  if (!parameters) return parameters.error();
-  return detail::list_records<contact>(user, "crm/contacts", *parameters, options);
+  return detail::list_records<contact>(user, "crm/contacts", detail::query_of(which), options);
 }
 template <http_backend Backend, rate_limiter Limiter>
 result<contact> get_contact(const basic_client<Backend, Limiter>& user, std::string_view id, bool include_raw = false,
@@ -4328,13 +4312,11 @@ template <record Value> void to_json(json& to, const Value& value) {
 }
 template <record Value> void from_json(const json& from, Value& value) {
   auto taken = from;
-  Value found{};
-  detail::record_reader reader;
-  reader.read(taken, found);
-  const auto problem = reader.problem();
+  std::optional<Value> found;
+  const auto problem = detail::decoder<Value>::read(taken, found);
   if (!problem.empty())
     detail::raise_as<std::runtime_error>(problem[0] == '.' ? problem.substr(1) : "the value" + problem);
-  value = std::move(found);
+  value = *std::move(found);
 }
 /// @}
 
@@ -4403,6 +4385,8 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
   };
   const auto parameters = detail::query_of(model, which);
   if (!parameters) return failed(parameters.error());
+  auto& core = detail::client_access::core_of(connection);
+  const auto& who = detail::client_access::handle_of(connection);
   auto of_page = options;
   of_page.list_member = "records";
   bool more = true;
@@ -4418,23 +4402,19 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
   for (std::size_t pages = 1; more; ++pages) {
     auto asked = *parameters;
     if (!so_far.cursor.empty()) asked.emplace_back("cursor", so_far.cursor);
-    std::string next;
-    bool whole = false;
-    const auto page =
-        detail::client_access::for_each(connection, "records", take, asked, of_page, [&](const json& around) {
-          whole = true;
-          return detail::read_next(around, next);
-        });
+    std::optional<std::string> next;  // of a page that was read to its end; empty: it is the last
+    const auto finish = [&](const json& around) { return detail::read_next(around, next.emplace()); };
+    const auto page = core.template for_each<json>({who, "GET", "records", asked, of_page}, take, finish);
     if (!page) return failed(page.error());
-    so_far.done = whole && next.empty();
-    if (so_far.done || !whole) return so_far;
+    so_far.done = next && next->empty();
+    if (so_far.done || !next) return so_far;
     if (next == mark) {
       return failed({.code = errc::malformed_response,
                      .message = "a cursor came again: the pages have no end",
                      .request = "GET records"});
     }
-    if (std::has_single_bit(pages)) mark = next;
-    so_far.cursor = std::move(next);
+    if (std::has_single_bit(pages)) mark = *next;
+    so_far.cursor = *std::move(next);
   }
   return so_far;
 }
@@ -4470,7 +4450,7 @@ template <class Value = json, http_backend Backend, rate_limiter Limiter>
 result<Value> wait_for_action(const basic_client<Backend, Limiter>& connection, std::string_view id,
                               const call_options& options = {}) {
   using clock = typename Limiter::clock;
-  const auto deadline = detail::after(clock::now(), detail::client_access::timeout_of(connection, options));
+  const auto deadline = detail::after(clock::now(), detail::client_access::core_of(connection).timeout_of(options));
   auto asked = options;
   asked.retry = retry_policy{.max_attempts = 1};
   int attempts = 0;
