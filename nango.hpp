@@ -247,10 +247,10 @@ template <class Value> inline constexpr bool is_result = false;
 template <class Value> inline constexpr bool is_result<result<Value>> = true;
 template <class T>
 concept query_text = std::convertible_to<const T&, std::string_view> && !std::same_as<T, std::nullptr_t>;
+template <class T, class... Types>
+concept any_of = (std::same_as<T, Types> || ...);
 template <class T>
-concept query_integer =
-    std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char> && !std::same_as<T, wchar_t> &&
-    !std::same_as<T, decltype(u8'a')> && !std::same_as<T, char16_t> && !std::same_as<T, char32_t>;
+concept query_integer = std::integral<T> && !any_of<T, bool, char, wchar_t, decltype(u8'a'), char16_t, char32_t>;
 template <class Clock> class limiter;
 struct limiter_shard;
 class limiter_window;
@@ -1144,10 +1144,8 @@ struct opportunity_query {
 
 /// One of the types above.
 template <class Value>
-concept record =
-    std::same_as<Value, address> || std::same_as<Value, email_address> || std::same_as<Value, crm::phone_number> ||
-    std::same_as<Value, contact> || std::same_as<Value, account_opportunity> || std::same_as<Value, account> ||
-    std::same_as<Value, opportunity>;
+concept record = detail::any_of<Value, address, email_address, crm::phone_number, contact, account_opportunity, account,
+                                opportunity>;
 
 }  // namespace crm
 
@@ -1731,8 +1729,7 @@ inline std::string_view take_item(std::string_view& list, char separator) noexce
 inline std::optional<std::uint64_t> parse_number(std::string_view text) noexcept {
   std::uint64_t value = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failure != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
+  return failure == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
 }
 
 // RFC 3986. `%XX` at the front, a character that needs no escape anywhere, one that needs none in a path.
@@ -1889,7 +1886,7 @@ inline result<endpoint> parse_endpoint(std::string_view url, bool allow_plaintex
   return base;
 }
 
-inline result<std::string> build_url(const endpoint& base, std::string_view path, const query& parameters) {
+inline std::string build_url(const endpoint& base, std::string_view path, const query& parameters) {
   std::string url;
   auto size = base.origin.size() + base.prefix.size() + path.size();
   for (const auto& [name, value] : parameters) size += name.size() + value.size() + 2;
@@ -1898,7 +1895,6 @@ inline result<std::string> build_url(const endpoint& base, std::string_view path
   append_path(url, path);
   char separator = '?';
   for (const auto& [name, value] : parameters) {
-    if (name.empty()) return refuse("a query parameter has no name");
     url += std::exchange(separator, '&');
     append_encoded(url, name);
     url += '=';
@@ -2206,11 +2202,10 @@ inline void complete(error& e, const http_response& answer) {
 
 // The error for an answer without an envelope.
 inline error without_envelope(int status, const std::string& body) {
-  error e{.code = errc::unexpected_status, .message = "the answer is no envelope"};
-  if (is_success(status)) {
-    e.code = errc::malformed_response;
-    if (const auto problem = problem_of_json(body); !problem.empty()) e.message = "the answer is no JSON; " + problem;
-  }
+  error e{.code = is_success(status) ? errc::malformed_response : errc::unexpected_status,
+          .message = "the answer is no envelope"};
+  const auto problem = is_success(status) ? problem_of_json(body) : std::string();
+  if (!problem.empty()) e.message = "the answer is no JSON; " + problem;
   if (is_web_page(body)) {
     e.message =
         "the answer is a web page; is client_options::base_url right, or is this the service of "
@@ -2412,6 +2407,9 @@ inline std::string problem_of(const call& asked) {
       return "the header " + field.name + " is the handle's own and cannot be given again";
     }
   }
+  for (const auto& parameter : asked.parameters) {
+    if (parameter.name.empty()) return "a query parameter has no name";
+  }
   if (!asked.body.empty() && (asked.content_type.empty() || !is_field_value(asked.content_type))) {
     return "the content type of a body must not be empty, nor have control characters or a space at an end";
   }
@@ -2422,9 +2420,7 @@ inline result<prepared> prepare(const call& asked, const endpoint& base) {
   const auto& prefix = asked.who.path_prefix;
   prepared ready{.asked = asked};
   ready.path.append(prefix).append(prefix.empty() ? asked.path : relative(asked.path));
-  auto url = build_url(base, ready.path, asked.parameters);
-  if (!url) return std::move(url).error();
-  ready.url = *std::move(url);
+  ready.url = build_url(base, ready.path, asked.parameters);
   if (!asked.options.headers.empty() || !asked.body.empty()) ready.own_headers = merge_headers(asked);
   return ready;
 }
@@ -3924,7 +3920,7 @@ class record_reader {
   }
   void read(json& from, bool& to) {
     const auto* text = from.get_ptr<std::string*>();
-    if (text != nullptr && (*text == "true" || *text == "false")) from = *text == "true";
+    if (text != nullptr && (*text == "true" || *text == "false")) from = (*text == "true");
     if (!from.is_boolean()) return expected("true or false", from);
     to = from.get<bool>();
   }
@@ -4119,10 +4115,9 @@ inline std::string cursor_of(const json& record) {
 }
 // The cursor after a page, out of what is around its records; what is wrong with it.
 inline std::string read_next(const json& page, std::string& next) {
-  const auto* cursor = find_text(page, "next_cursor");
-  if (cursor != nullptr) next = *cursor;
-  const bool is_sound = cursor != nullptr || member_of(page, "next_cursor").is_null();
-  return is_sound ? "" : "the page of records has a \"next_cursor\" that is no text";
+  const auto& cursor = member_of(page, "next_cursor");
+  if (cursor.is_string()) next = cursor.get<std::string>();
+  return cursor.is_string() || cursor.is_null() ? "" : "the page of records has a \"next_cursor\" that is no text";
 }
 // Private parts of a client that this section uses.
 struct client_access {
@@ -4330,8 +4325,7 @@ inline client_options options(std::string api_key, rate plan) {
   client_options made{.base_url = "https://api.nango.dev/"};
   made.limit_key = "account:" + detail::hash_text(api_key);
   made.api_key = std::move(api_key);
-  made.timeout =
-      detail::round_up((std::min)(plan.per, detail::a_year)) + std::chrono::seconds(30);  // a year as the limiter
+  made.timeout = detail::round_up((std::min)(plan.per, detail::a_year)) + std::chrono::seconds(30);  // as the limiter
   made.rate = plan;
   made.dialect = {
       .parse = &parse_bare, .list_member = "", .is_upstream = &detail::is_proxied, .hold_for = &detail::rest_of_window};
