@@ -1787,13 +1787,14 @@ inline std::string problem_of_path(std::string_view path, bool of_another_api = 
   if (path.find_first_of("?#") != std::string_view::npos) {
     return "the path has a '?' or '#'; give parameters as nango::query, or percent-encode with nango::path()";
   }
-  const bool has_empty = path.starts_with('/') || path.ends_with('/') || path.find("//") != std::string_view::npos;
-  if (has_empty && !of_another_api) return "the path has an empty segment (or \"//\"); is an id missing?";
-  while (!path.empty()) {
-    const auto segment = take_item(path, '/');
+  const auto is_dots = [](std::string_view plain) { return plain == "." || plain == ".."; };
+  for (bool more = true; more;) {
+    const auto segment = path.substr(0, path.find('/'));
+    if (segment.empty() && !of_another_api) return "the path has an empty segment (or \"//\"); is an id missing?";
     const bool may_be_dots = segment.size() <= 6 && (segment.starts_with('.') || segment.starts_with('%'));  // "%2E%2E"
-    const auto plain = may_be_dots ? unescape(segment) : std::string();
-    if (plain == "." || plain == "..") return "the path has a '.' or '..' segment; write the path out";
+    if (may_be_dots && is_dots(unescape(segment))) return "the path has a '.' or '..' segment; write the path out";
+    more = segment.size() < path.size();
+    if (more) path.remove_prefix(segment.size() + 1);
   }
   return {};
 }
