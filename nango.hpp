@@ -3749,74 +3749,47 @@ class httplib_pool {
 template <class Like, class Record>
 concept is_like = std::same_as<std::remove_const_t<Like>, Record>;
 
-// Each field of a record, or of two, with its name on the wire: the one list for reading, writing and comparing.
-template <class Visit, is_like<crm::address>... Like> void each_field(const Visit& visit, Like&... of) {
-  visit("street_1", of.street_1...);
-  visit("street_2", of.street_2...);
-  visit("city", of.city...);
-  visit("state", of.state...);
-  visit("zip_code", of.zip_code...);
-  visit("country", of.country...);
-  visit("address_type", of.address_type...);
+// Visits each field of a record, or of two, with its name on the wire, until the visitor returns false, which is passed
+// on. The one list for reading, writing and comparing.
+bool each_field(const auto& visit, is_like<crm::address> auto&... of) {
+  return visit("street_1", of.street_1...) && visit("street_2", of.street_2...) && visit("city", of.city...) &&
+         visit("state", of.state...) && visit("zip_code", of.zip_code...) && visit("country", of.country...) &&
+         visit("address_type", of.address_type...);
 }
-template <class Visit, is_like<crm::email_address>... Like> void each_field(const Visit& visit, Like&... of) {
-  visit("email", of.email...);
-  visit("email_type", of.email_type...);
+bool each_field(const auto& visit, is_like<crm::email_address> auto&... of) {
+  return visit("email", of.email...) && visit("email_type", of.email_type...);
 }
-template <class Visit, is_like<crm::phone_number>... Like> void each_field(const Visit& visit, Like&... of) {
-  visit("phone_number", of.phone_number...);
-  visit("phone_number_type", of.phone_number_type...);
+bool each_field(const auto& visit, is_like<crm::phone_number> auto&... of) {
+  return visit("phone_number", of.phone_number...) && visit("phone_number_type", of.phone_number_type...);
 }
-template <class Visit, class... Like> void each_common_field(const Visit& visit, Like&... of) {
-  visit("id", of.id...);
-  visit("external_id", of.external_id...);
-  visit("last_activity_at", of.last_activity_at...);
-  visit("external_created_at", of.external_created_at...);
-  visit("external_modified_at", of.external_modified_at...);
-  visit("raw_external_data", of.raw...);
+bool each_common_field(const auto& visit, auto&... of) {
+  return visit("id", of.id...) && visit("external_id", of.external_id...) &&
+         visit("last_activity_at", of.last_activity_at...) && visit("external_created_at", of.external_created_at...) &&
+         visit("external_modified_at", of.external_modified_at...) && visit("raw_external_data", of.raw...);
 }
-template <class Visit, is_like<crm::contact>... Like> void each_field(const Visit& visit, Like&... of) {
-  each_common_field(visit, of...);
-  visit("first_name", of.first_name...);
-  visit("last_name", of.last_name...);
-  visit("job_title", of.job_title...);
-  visit("account", of.account...);
-  visit("adresses", of.addresses...);
-  visit("email_adresses", of.email_addresses...);
-  visit("phone_numbers", of.phone_numbers...);
+bool each_field(const auto& visit, is_like<crm::contact> auto&... of) {
+  return each_common_field(visit, of...) && visit("first_name", of.first_name...) &&
+         visit("last_name", of.last_name...) && visit("job_title", of.job_title...) &&
+         visit("account", of.account...) && visit("adresses", of.addresses...) &&
+         visit("email_adresses", of.email_addresses...) && visit("phone_numbers", of.phone_numbers...);
 }
-template <class Visit, is_like<crm::account_opportunity>... Like> void each_field(const Visit& visit, Like&... of) {
-  visit("opportunity_id", of.opportunity_id...);
-  visit("opportunity_stage", of.opportunity_stage...);
-  visit("opportunity_closed", of.opportunity_closed...);
+bool each_field(const auto& visit, is_like<crm::account_opportunity> auto&... of) {
+  return visit("opportunity_id", of.opportunity_id...) && visit("opportunity_stage", of.opportunity_stage...) &&
+         visit("opportunity_closed", of.opportunity_closed...);
 }
-template <class Visit, is_like<crm::account>... Like> void each_field(const Visit& visit, Like&... of) {
-  each_common_field(visit, of...);
-  visit("name", of.name...);
-  visit("description", of.description...);
-  visit("industry", of.industry...);
-  visit("annual_revenue", of.annual_revenue...);
-  visit("number_of_employees", of.number_of_employees...);
-  visit("website", of.website...);
-  visit("contacts", of.contacts...);
-  visit("opportunities", of.opportunities...);
-  visit("adresses", of.addresses...);
-  visit("phone_numbers", of.phone_numbers...);
+bool each_field(const auto& visit, is_like<crm::account> auto&... of) {
+  return each_common_field(visit, of...) && visit("name", of.name...) && visit("description", of.description...) &&
+         visit("industry", of.industry...) && visit("annual_revenue", of.annual_revenue...) &&
+         visit("number_of_employees", of.number_of_employees...) && visit("website", of.website...) &&
+         visit("contacts", of.contacts...) && visit("opportunities", of.opportunities...) &&
+         visit("adresses", of.addresses...) && visit("phone_numbers", of.phone_numbers...);
 }
-template <class Visit, is_like<crm::opportunity>... Like> void each_field(const Visit& visit, Like&... of) {
-  each_common_field(visit, of...);
-  visit("name", of.name...);
-  visit("description", of.description...);
-  visit("stage", of.stage...);
-  visit("amount", of.amount...);
-  visit("close_date", of.close_date...);
-  visit("probability", of.probability...);
-  visit("expected_revenue", of.expected_revenue...);
-  visit("expected_revenue_currency", of.expected_revenue_currency...);
-  visit("is_won", of.is_won...);
-  visit("is_closed", of.is_closed...);
-  visit("contacts", of.contacts...);
-  visit("accounts", of.accounts...);
+bool each_field(const auto& visit, is_like<crm::opportunity> auto&... of) {
+  return each_common_field(visit, of...) && visit("name", of.name...) && visit("description", of.description...) &&
+         visit("stage", of.stage...) && visit("amount", of.amount...) && visit("close_date", of.close_date...) &&
+         visit("probability", of.probability...) && visit("expected_revenue", of.expected_revenue...) &&
+         visit("expected_revenue_currency", of.expected_revenue_currency...) && visit("is_won", of.is_won...) &&
+         visit("is_closed", of.is_closed...) && visit("contacts", of.contacts...) && visit("accounts", of.accounts...);
 }
 
 // Whether the text has a digit wherever the form has a 0, a sign where it has a +, and its characters elsewhere.
@@ -3890,14 +3863,14 @@ class record_reader {
   template <crm::record Record> void read(json& from, Record& to) {
     if (!from.is_object()) return expected("an object", from);
     const auto read_field = [&](const char* name, auto& field) {
-      if (has_failed()) return;
       const auto found = from.find(name);
       read(found != from.end() ? *found : missing_, field);
       if (has_failed()) place_.insert(0, std::string(".") + name);
+      return !has_failed();
     };
-    each_field(read_field, to);
+    const bool is_whole = each_field(read_field, to);
     if constexpr (requires { to.id; }) {
-      if (has_failed() && !to.id.empty()) problem_ += " (id \"" + to.id + "\")";
+      if (!is_whole && !to.id.empty()) problem_ += " (id \"" + to.id + "\")";
     }
   }
   template <class Value> void read(json& from, std::vector<Value>& to) {
@@ -4291,9 +4264,7 @@ result<opportunity> get_opportunity(const basic_client<Backend, Limiter>& user, 
 
 /// Compares each field. (A defaulted operator would make each unit look for a way to compare json.)
 template <record Value> bool operator==(const Value& a, const Value& b) {
-  bool same = true;
-  detail::each_field([&](const char*, const auto& of_a, const auto& of_b) { same = same && of_a == of_b; }, a, b);
-  return same;
+  return detail::each_field([](const char*, const auto& of_a, const auto& of_b) { return of_a == of_b; }, a, b);
 }
 
 /// @{ For nlohmann/json. `json(contact)` uses the wire's names and omits empty fields. `get<crm::contact>()` reads a
@@ -4303,6 +4274,7 @@ template <record Value> void to_json(json& to, const Value& value) {
   to = json::object();
   const auto write = [&](const char* name, const auto& field) {
     if (auto made = detail::written(field); !made.is_null()) to[name] = std::move(made);
+    return true;
   };
   detail::each_field(write, value);
 }
