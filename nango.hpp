@@ -3826,11 +3826,10 @@ inline std::optional<crm::time_point> parse_time(std::string_view text) noexcept
   if (text.size() == 10) return midnight;
   if (!is_of_form(text.substr(10, 6), "T00:00")) return std::nullopt;
   const int hour = two_digits(text.substr(11)), minute = two_digits(text.substr(14));
-  text.remove_prefix(16);
-  const bool has_seconds = is_of_form(text.substr(0, 3), ":00");
-  const int second = has_seconds ? two_digits(text.substr(1)) : 0;
+  const bool has_seconds = is_of_form(text.substr(16, 3), ":00");
+  const int second = has_seconds ? two_digits(text.substr(17)) : 0;
   if (hour > 23 || minute > 59 || second > 60) return std::nullopt;
-  text.remove_prefix(has_seconds ? 3 : 0);
+  text.remove_prefix(has_seconds ? 19 : 16);
   if (has_seconds && is_of_form(text.substr(0, 2), ".0")) {
     text.remove_prefix((std::min)(text.find_first_not_of("0123456789", 1), text.size()));
   }
@@ -3892,20 +3891,15 @@ class record_reader {
     if (text == nullptr && !from.is_number()) return expected("a string", from);
     to = text != nullptr ? std::move(*text) : from.dump();
   }
-  void read(json& from, bool& to) {
+  template <any_of<bool, double> Value> void read(json& from, Value& to) {
+    constexpr bool is_bool = std::same_as<Value, bool>;
+    const auto is_plain = [](char c) { return c > ' ' && c < 0x7f; };  // JSON allows spaces and a BOM around a value
     const auto* text = from.get_ptr<std::string*>();
-    if (text != nullptr && (*text == "true" || *text == "false")) from = (*text == "true");
-    if (!from.is_boolean()) return expected("true or false", from);
-    to = from.get<bool>();
-  }
-  void read(json& from, double& to) {
-    const auto* text = from.get_ptr<std::string*>();
-    const bool may_be_one = text != nullptr && !text->empty() && (is_digit(text->front()) || text->front() == '-') &&
-                            is_digit(text->back());  // no spaces: JSON allows them around
-    const auto number = may_be_one ? parse_json(*text) : json();
-    const auto& value = text != nullptr ? number : from;
-    if (!value.is_number()) return expected("a number", from);
-    to = value.get<double>();
+    const json held = text != nullptr && each_is(*text, is_plain) ? parse_json(*text) : json();
+    const json& value = text != nullptr ? held : from;
+    const bool is_due = is_bool ? value.is_boolean() : value.is_number();
+    if (!is_due) return expected(is_bool ? "true or false" : "a number", from);
+    to = value.get<Value>();
   }
   void read(json& from, crm::time_point& to) {
     const auto* text = from.get_ptr<std::string*>();
