@@ -3048,12 +3048,10 @@ inline bool is_peer_gone([[maybe_unused]] socket_t socket, [[maybe_unused]] nano
 // The addresses in the order of RFC 8305: the resolver's, with the two families by turns.
 inline std::vector<const addrinfo*> interleave(const addrinfo* list) {
   std::vector<const addrinfo*> all, others;
-  for (const auto* each = list; each != nullptr; each = each->ai_next) {
+  for (const auto* each = list; each != nullptr; each = each->ai_next)
     (each->ai_family == list->ai_family ? all : others).push_back(each);
-  }
-  for (std::size_t i = 0; i < others.size(); ++i) {
+  for (std::size_t i = 0; i < others.size(); ++i)
     all.insert(all.begin() + static_cast<std::ptrdiff_t>((std::min)(2 * i + 1, all.size())), others[i]);
-  }
   return all;
 }
 
@@ -3124,8 +3122,6 @@ class connection {
     SSL_free(tls_);
     for (const auto& each : sockets_) close_socket(each.fd);
   }
-  connection(const connection&) = delete;
-  connection& operator=(const connection&) = delete;
 
   codec http{};
   const route& target;
@@ -3401,8 +3397,7 @@ class connection {
     const auto request = "CONNECT " + origin + " HTTP/1.1\r\nHost: " + origin + "\r\n" + user + "\r\n";
     send_some(request.data(), static_cast<int>(request.size()));  // all of it fits: it is the first
     incoming head;
-    while (head.status < 200 && read_head(head)) {
-    }
+    while (head.status < 200 && read_head(head)) continue;
     if (is_success(head.status) && !has_input()) return true;
     std::string why = head.status >= 200 ? " (HTTP " + std::to_string(head.status) + ")" : "";
     if (is_success(head.status)) why = " (more than a head came, which would be read as the API's answer)";
@@ -3417,8 +3412,7 @@ class connection {
     SSL_set_bio(tls_, bio, bio);
     auto* const name = const_cast<char*>(X509_VERIFY_PARAM_get0_host(SSL_get0_param(tls_), 0));  // null: an address
     if (name != nullptr) SSL_ctrl(tls_, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name);
-    while (outcome_of(SSL_connect(tls_), 0) == 0 && wait(wanted())) {
-    }
+    while (outcome_of(SSL_connect(tls_), 0) == 0 && wait(wanted())) continue;
     if (const long verdict = SSL_get_verify_result(tls_); verdict != X509_V_OK) {
       const std::string why = X509_verify_cert_error_string(verdict);
       return fail_to_open(errc::tls_failed, "the certificate of " + host + " is not trusted: " + why);
@@ -3530,9 +3524,8 @@ class exchange final : public httplib::Stream {
     return on_.read_head(answer_);
   }
   bool receive_head() {
-    while (!is_final()) {
-      if (!read_head()) return false;
-    }
+    while (!is_final() && read_head()) continue;
+    if (!is_final()) return false;
     for (const auto& [name, value] : answer_.headers) {
       if (equal_names(name, "Content-Length")) {
         const auto length = parse_number(value);
@@ -3693,12 +3686,11 @@ class httplib_pool {
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);  // it would change the peer under a request
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(context, 1);  // a record in one read
-    auto* parameters = SSL_CTX_get0_param(context);
-    X509_VERIFY_PARAM_set_hostflags(parameters,
-                                    X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    auto* checks = SSL_CTX_get0_param(context);
+    X509_VERIFY_PARAM_set_hostflags(checks, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     const char* host = target.base.host.c_str();
     const bool is_pinned =
-        X509_VERIFY_PARAM_set1_ip_asc(parameters, host) == 1 || X509_VERIFY_PARAM_set1_host(parameters, host, 0) == 1;
+        X509_VERIFY_PARAM_set1_ip_asc(checks, host) == 1 || X509_VERIFY_PARAM_set1_host(checks, host, 0) == 1;
     if (!is_pinned) return unsent(errc::tls_failed, "OpenSSL does not take the host " + target.base.host);
     if (ca_file.empty() ? trust_system(context) : SSL_CTX_load_verify_file(context, ca_file.c_str()) == 1) return {};
     ERR_clear_error();
