@@ -3973,9 +3973,8 @@ inline std::string field_errors(const json& errors) {
     const auto* message = find_text(one, "message");
     if (message == nullptr) continue;
     std::string place;
-    for (const auto& part : member_of(one, "path")) {
+    for (const auto& part : member_of(one, "path"))
       place += (place.empty() ? "" : ".") + (part.is_string() ? part.get<std::string>() : part.dump());
-    }
     all += (all.empty() ? "" : "; ") + place + (place.empty() ? "" : ": ") + *message;
   }
   return all;
@@ -4068,11 +4067,6 @@ template <> struct decoder<action_id> {
   }
 };
 
-// A record's own cursor; empty: it has none.
-inline std::string cursor_of(const json& record) {
-  const auto* cursor = find_text(member_of(record, "_nango_metadata"), "cursor");
-  return cursor != nullptr ? *cursor : std::string();
-}
 // The cursor after a page, out of what is around its records; what is wrong with it.
 inline std::string read_next(const json& page, std::string& next) {
   const auto& cursor = member_of(page, "next_cursor");
@@ -4345,7 +4339,8 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
   bool more = true;
   const auto take = [&](json&& record) {  // after the last record the page is read on, for its cursor
     if (!more) return false;
-    auto own = detail::cursor_of(record);
+    const auto* found = detail::find_text(detail::member_of(record, "_nango_metadata"), "cursor");
+    auto own = found != nullptr ? *found : std::string();  // a copy: fn may use the record up
     more = detail::hand_on(fn, std::move(record));
     ++so_far.count;
     if (!own.empty()) so_far.cursor = std::move(own);
@@ -4447,8 +4442,7 @@ result<http_response> proxy(const basic_client<Backend, Limiter>& connection, st
 #ifdef NANGO_DETAIL_HTTPLIB
 inline bool verify_webhook(std::string_view raw_body, std::string_view signature_hex,
                            std::string_view signing_key) noexcept {
-  std::array<unsigned char, 32> signed_with{}, due{};
-  unsigned size = 0;
+  std::array<unsigned char, 32> signed_with{}, due{};  // as long as SHA-256 makes them
   if (signature_hex.size() != 2 * due.size() || signing_key.empty() || signing_key.size() > 65'536) return false;
   for (std::size_t i = 0; i < due.size(); ++i) {
     const int high = detail::hex_value(signature_hex[2 * i]), low = detail::hex_value(signature_hex[2 * i + 1]);
@@ -4457,8 +4451,8 @@ inline bool verify_webhook(std::string_view raw_body, std::string_view signature
   }
   const auto* bytes = reinterpret_cast<const unsigned char*>(raw_body.data());
   const bool made = HMAC(EVP_sha256(), signing_key.data(), static_cast<int>(signing_key.size()), bytes, raw_body.size(),
-                         due.data(), &size) != nullptr;
-  return made && size == due.size() && CRYPTO_memcmp(due.data(), signed_with.data(), due.size()) == 0;
+                         due.data(), nullptr) != nullptr;
+  return made && CRYPTO_memcmp(due.data(), signed_with.data(), due.size()) == 0;
 }
 #endif
 
