@@ -33,7 +33,6 @@
 #include <algorithm>           // min, max, clamp, lower_bound, upper_bound
 #include <array>               // tables, the limiter's shards
 #include <atomic>              // cancellation, the jitter's state
-#include <bit>                 // powers of two
 #include <charconv>            // integers in queries, Retry-After and ports, without a locale
 #include <chrono>              // deadlines, rates, HTTP dates
 #include <cmath>               // isfinite, floor, ldexp
@@ -45,7 +44,6 @@
 #include <cstdlib>             // getenv, abort
 #include <exception>           // exceptions thrown by other code
 #include <functional>          // client_options::on_attempt, any_backend
-#include <iterator>            // how many headers there are
 #include <limits>              // arithmetic that does not overflow
 #include <memory>              // shared state of handles
 #include <mutex>               // the limiter's and the backend's state
@@ -1231,9 +1229,8 @@ inline error refuse(std::string message) { return unsent(errc::invalid_argument,
 inline bool is_control(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 // Not std::all_of: it would be compiled anew, ten functions deep, for each kind of character.
 inline bool each_is(std::string_view text, bool (*kind)(char)) {
-  for (const char c : text) {
+  for (const char c : text)
     if (!kind(c)) return false;
-  }
   return true;
 }
 inline bool has_control(std::string_view text) {
@@ -1318,9 +1315,8 @@ inline constexpr std::array errc_table{
     errc_entry{errc::timed_out, "timed_out", "the deadline passed"},
     errc_entry{errc::canceled, "canceled", "the call was canceled"}};
 inline errc_entry errc_info(errc code) noexcept {
-  for (const auto& entry : errc_table) {
+  for (const auto& entry : errc_table)
     if (entry.code == code) return entry;
-  }
   return {code, "unknown", "unknown error"};
 }
 
@@ -1352,17 +1348,15 @@ class secrets {
   // contain another.
   void add(std::string secret) {
     if (secret.size() < 8) return;
-    for (auto& place : secrets_) {
+    for (auto& place : secrets_)
       if (place.size() < secret.size()) place.swap(secret);
-    }
   }
   void scrub(std::string& text) const {
     constexpr std::string_view mask = "***";
     for (const auto& secret : secrets_) {
       if (secret.empty()) return;
-      for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at + mask.size())) {
+      for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at + mask.size()))
         text.replace(at, secret.size(), mask);
-      }
     }
   }
   void scrub(error& e) const {
@@ -1379,9 +1373,8 @@ class secrets {
   std::size_t cut_part(std::string_view text) const {
     std::size_t part = 0, whole = 0;
     for (const std::string_view secret : secrets_) {
-      for (auto length = secret.size(); length > part; --length) {
+      for (auto length = secret.size(); length > part; --length)
         if (text.ends_with(secret.substr(0, length))) (length == secret.size() ? whole : part) = length;
-      }
     }
     return part > whole ? part : 0;
   }
@@ -1410,9 +1403,8 @@ template <class Clock> bool sleep_until(time_point t, const cancel_token& cancel
   std::mutex mutex;
   std::condition_variable wake;
   std::unique_lock lock(mutex);
-  for (auto now = Clock::now(); now < t && !cancel.canceled(); now = Clock::now()) {
+  for (auto now = Clock::now(); now < t && !cancel.canceled(); now = Clock::now())
     Clock::wait_until(wake, lock, (std::min)(t, next_look(now, cancel)));
-  }
   return !cancel.canceled();
 }
 
@@ -1665,9 +1657,8 @@ template <class Clock> class limiter {
     window.enter_line(self);
     const auto turn = [&] { return window.is_first(self) ? window.turn(limits) : never; };
     auto now = Clock::now();
-    for (; turn() > now && now < deadline && !cancel.canceled(); now = Clock::now()) {
+    for (; turn() > now && now < deadline && !cancel.canceled(); now = Clock::now())
       Clock::wait_until(self.wake, lock, (std::min)({turn(), deadline, next_look(now, cancel)}));
-    }
     const bool is_due = turn() <= now;
     window.leave_line(self);
     window.wake_first();
@@ -1761,9 +1752,8 @@ inline void append_path(std::string& out, std::string_view path) {
 }
 inline std::string unescape(std::string_view text) {
   std::string plain;
-  for (; !text.empty(); text.remove_prefix(is_escape(text) ? 3 : 1)) {
+  for (; !text.empty(); text.remove_prefix(is_escape(text) ? 3 : 1))
     plain += is_escape(text) ? static_cast<char>(hex_value(text[1]) * 16 + hex_value(text[2])) : text[0];
-  }
   return plain;
 }
 
@@ -2094,9 +2084,8 @@ inline bool is_web_page(std::string_view body) {
 }
 
 inline const std::string* find_header(std::span<const header> fields, std::string_view name) noexcept {
-  for (const auto& field : fields) {
+  for (const auto& field : fields)
     if (equal_names(field.name, name)) return &field.value;
-  }
   return nullptr;
 }
 
@@ -2162,9 +2151,8 @@ inline std::optional<milliseconds> wait_asked_for(const std::string& value, cons
 }
 inline std::optional<milliseconds> retry_after(const http_response& answer) {
   std::optional<milliseconds> longest;
-  for (const auto& [name, value] : answer.headers) {
+  for (const auto& [name, value] : answer.headers)
     if (equal_names(name, "Retry-After")) longest = (std::max)(longest, wait_asked_for(value, answer));
-  }
   return longest;
 }
 
@@ -2324,16 +2312,14 @@ inline std::string problem_of_header(const header& field, bool of_identity) {
                    : "the header " + field.name + " of an identity is empty";
   }
   if (of_user) return {};
-  for (const auto name : own) {
+  for (const auto name : own)
     if (equal_names(field.name, name)) return "the header " + field.name + " is the client's own and cannot be given";
-  }
   return {};
 }
 
 inline std::string problem_of(const identity& who) {
-  for (const auto& field : who.headers) {
+  for (const auto& field : who.headers)
     if (auto problem = problem_of_header(field, true); !problem.empty()) return problem;
-  }
   const auto& prefix = who.path_prefix;
   if (!prefix.empty() && (!prefix.ends_with('/') || !problem_of_path(prefix.substr(0, prefix.size() - 1)).empty())) {
     return "identity::path_prefix must be a path with a slash at its end";
@@ -2380,9 +2366,8 @@ inline nango::headers merge_headers(const call& asked) {
   nango::headers all;
   const auto& extra = asked.options.headers;
   all.reserve(asked.who.all_headers.size() + extra.size() + 2);
-  for (const auto& field : asked.who.all_headers) {
+  for (const auto& field : asked.who.all_headers)
     if (!equal_names(field.name, "Accept") || find_header(extra, "Accept") == nullptr) all.push_back(field);
-  }
   for (const auto& field : extra) all.push_back(field);
   if (asked.body.empty()) return all;
   const auto& type = asked.content_type;
@@ -2408,9 +2393,8 @@ inline std::string problem_of(const call& asked) {
       return "the header " + field.name + " is the handle's own and cannot be given again";
     }
   }
-  for (const auto& parameter : asked.parameters) {
+  for (const auto& parameter : asked.parameters)
     if (parameter.name.empty()) return "a query parameter has no name";
-  }
   if (!asked.body.empty() && (asked.content_type.empty() || !is_field_value(asked.content_type))) {
     return "the content type of a body must not be empty, nor have control characters or a space at an end";
   }
@@ -2430,9 +2414,8 @@ inline result<prepared> prepare(const call& asked, const endpoint& base) {
 inline bool is_finite(const json& value) {
   if (value.is_number_float()) return std::isfinite(value.get<double>());
   if (!value.is_structured()) return true;
-  for (const auto& each : value) {
+  for (const auto& each : value)
     if (!is_finite(each)) return false;
-  }
   return true;
 }
 // Writes a body's JSON into `text`; returns why there is none.
