@@ -50,6 +50,7 @@
 #include <new>                 // out of memory
 #include <optional>            // values that may be missing
 #include <ostream>             // error is printable
+#include <queue>               // slots of the limiter, the next one first
 #include <span>                // http_request::headers
 #include <stdexcept>           // exception is a runtime_error
 #include <string>              // owned text
@@ -1233,9 +1234,8 @@ inline bool each_is(std::string_view text, bool (*kind)(char)) {
     if (!kind(c)) return false;
   return true;
 }
-inline bool has_control(std::string_view text) {
-  return !each_is(text, [](char c) { return !is_control(c); });
-}
+inline bool is_no_control(char c) noexcept { return !is_control(c); }
+inline bool has_control(std::string_view text) { return !each_is(text, is_no_control); }
 // A valid header value: no control characters, and no space at either end.
 inline bool is_field_value(std::string_view text) {
   return !has_control(text) && !text.starts_with(' ') && !text.ends_with(' ');
@@ -1480,19 +1480,15 @@ class limiter_window {
     auto t = (std::max)(not_before_, now - slack(r));
     auto all_back = t < now ? again : t;
     for (const auto each : back) all_back = (std::max)(all_back, each);
-    const std::greater<> sooner;  // the slot that is back next is on top of the heap
-    std::make_heap(back.begin(), back.end(), sooner);
+    std::priority_queue slots(std::greater<>(), std::move(back));  // the slot that is back next is on top
     for (;; t = after(t, step(r)), --n) {
-      if (back.size() < r.requests) {
-        back.push_back(t);
-      } else {
-        std::pop_heap(back.begin(), back.end(), sooner);
-        t = (std::max)(t, back.back());
+      if (slots.size() == r.requests) {
+        t = (std::max)(t, slots.top());
+        slots.pop();
       }
       if (n == 1) return (std::max)(t, now);
       if (t >= all_back) return after(t, times(step(r), n - 1));
-      back.back() = after((std::max)(t, now), r.per);
-      std::push_heap(back.begin(), back.end(), sooner);
+      slots.push(after((std::max)(t, now), r.per));
     }
   }
 
@@ -1622,8 +1618,7 @@ template <class Clock> class limiter {
       e.retry_after = round_up(turn - now);
       return e;
     }
-    if (auto waited = wait_in_line(lock, window, deadline, cancel); !waited) return std::move(waited).error();
-    return permit({shard, &window});
+    return wait_in_line(lock, {shard, &window}, deadline, cancel);
   }
 
   static void end(const limiter_place& place, bool answered) noexcept {
@@ -1651,8 +1646,9 @@ template <class Clock> class limiter {
 
  private:
   // Waits until a permit has begun or the wait is over.
-  result<void> wait_in_line(std::unique_lock<std::mutex>& lock, limiter_window& window, time_point deadline,
-                            const cancel_token& cancel) {
+  result<permit> wait_in_line(std::unique_lock<std::mutex>& lock, limiter_place place, time_point deadline,
+                              const cancel_token& cancel) {
+    auto& window = *place.window;
     limiter_waiter self;
     window.enter_line(self);
     const auto turn = [&] { return window.is_first(self) ? window.turn(limits) : never; };
@@ -1665,7 +1661,7 @@ template <class Clock> class limiter {
     if (cancel.canceled()) return unsent(errc::canceled, "canceled while waiting for the rate limiter");
     if (!is_due) return unsent(errc::timed_out, "the deadline passed while waiting for the rate limiter");
     window.begin(limits, now, true);
-    return {};
+    return permit(std::move(place));
   }
 
   const std::shared_ptr<limiter_shard>& shard_of(std::string_view key) const noexcept {
@@ -1813,8 +1809,7 @@ struct url_parts {
 
 inline result<url_parts> split_url(std::string_view url, const char* option) {
   const auto bad = [&](const char* what) { return refuse(std::string("client_options::") + option + ' ' + what); };
-  const auto is_plain = [](char c) { return c > ' ' && c < 0x7f; };
-  if (!each_is(url, is_plain)) {
+  if (!each_is(url, [](char c) { return c > ' ' && c < 0x7f; })) {
     return bad("has a space, a control character or one that is not ASCII; percent-encode it (a host: in punycode)");
   }
   url_parts parts{.scheme = url.substr(0, url.find("://"))};
@@ -1962,8 +1957,7 @@ class list_reader {
  public:
   // The list is the member of that name; empty: the whole answer.
   list_reader(std::string_view name, std::function<bool(list_reader&)> take) : name_(name), take_(std::move(take)) {}
-  list_reader(const list_reader&) = delete;
-  list_reader& operator=(const list_reader&) = delete;
+  list_reader(list_reader&&) = delete;  // nor copied: it points into itself
 
   // True if the text, which has no lone surrogates, is JSON to its end.
   // (A template, so that only units that read lists compile the parser again.)
@@ -2142,26 +2136,24 @@ inline std::chrono::sys_seconds time_of(const http_response& answer) {
   return date ? *date : std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
 }
 
-// A value of Retry-After: seconds or a date. Empty if it is neither.
-inline std::optional<milliseconds> wait_asked_for(const std::string& value, const http_response& answer) {
-  auto wait = parse_seconds(value);
-  if (const auto date = wait ? std::nullopt : parse_http_date(value)) wait = *date - time_of(answer);
-  if (!wait) return std::nullopt;
-  return std::clamp(*wait, std::chrono::seconds(0), longest_wait);
-}
+// Each Retry-After has seconds or a date; the longest counts. Empty if none can be read.
 inline std::optional<milliseconds> retry_after(const http_response& answer) {
-  std::optional<milliseconds> longest;
-  for (const auto& [name, value] : answer.headers)
-    if (equal_names(name, "Retry-After")) longest = (std::max)(longest, wait_asked_for(value, answer));
+  std::optional<std::chrono::seconds> longest;
+  for (const auto& [name, value] : answer.headers) {
+    if (!equal_names(name, "Retry-After")) continue;
+    auto wait = parse_seconds(value);
+    if (const auto date = wait ? std::nullopt : parse_http_date(value)) wait = *date - time_of(answer);
+    longest = (std::max)(longest, wait);
+  }
+  if (longest) longest = std::clamp(*longest, std::chrono::seconds(0), longest_wait);
   return longest;
 }
 
 // The error that an error envelope describes.
 inline error error_from_envelope(const std::string& type, const std::string* text) {
   error e{.code = errc::api_error, .type = type};
-  if (e.type == to_string(errc::params_error)) e.code = errc::params_error;
-  if (e.type == to_string(errc::processing_error)) e.code = errc::processing_error;
-  if (e.type == to_string(errc::auth_error)) e.code = errc::auth_error;
+  for (const auto code : {errc::params_error, errc::processing_error, errc::auth_error})
+    if (type == to_string(code)) e.code = code;
   if (text != nullptr) e.message = one_line(*text);
   if (e.message.empty()) e.message = "the API gave no error_msg";
   return e;
@@ -2207,18 +2199,16 @@ inline error without_envelope(int status, const std::string& body) {
 
 // --- Retries --------------------------------------------------------------------------------------------------------
 
-// For answers without an envelope. A CDN in front of the API sends 520 to 524.
-inline bool is_worth_another(int status) noexcept {
-  return status == 408 || status == 500 || (status >= 502 && status <= 504) || (status >= 520 && status <= 524);
-}
 inline bool is_worth_another(const error& e) noexcept {
+  const int status = e.http_status;
   switch (e.code) {
     case errc::connection_failed:
     case errc::timed_out:
     case errc::processing_error: return true;
-    case errc::rate_limited: return e.http_status == 429;  // else it is the limiter's own
-    case errc::unexpected_status: return is_worth_another(e.http_status);
-    default: return e.http_status == 408;  // the server closed a connection that it took for idle (RFC 9110)
+    case errc::rate_limited: return status == 429;  // else it is the limiter's own
+    case errc::unexpected_status:                   // a CDN in front of the API sends 520 to 524
+      return status == 408 || status == 500 || (status >= 502 && status <= 504) || (status >= 520 && status <= 524);
+    default: return status == 408;  // the server closed a connection that it took for idle (RFC 9110)
   }
 }
 
@@ -2370,10 +2360,9 @@ inline nango::headers merge_headers(const call& asked) {
     if (!equal_names(field.name, "Accept") || find_header(extra, "Accept") == nullptr) all.push_back(field);
   for (const auto& field : extra) all.push_back(field);
   if (asked.body.empty()) return all;
-  const auto& type = asked.content_type;
-  all.push_back({"Content-Type", std::string(type)});
+  all.push_back({"Content-Type", std::string(asked.content_type)});
   const auto& repeated = asked.who.content_type_header;
-  if (!repeated.empty() && find_header(all, repeated) == nullptr) all.push_back({repeated, std::string(type)});
+  if (!repeated.empty() && find_header(all, repeated) == nullptr) all.push_back({repeated, all.back().value});
   return all;
 }
 inline std::string problem_of(const call& asked) {
@@ -2400,23 +2389,11 @@ inline std::string problem_of(const call& asked) {
   }
   return problem_of_path(asked.path, !asked.who.path_prefix.empty());
 }
-inline result<prepared> prepare(const call& asked, const endpoint& base) {
-  if (auto problem = problem_of(asked); !problem.empty()) return refuse(std::move(problem));
-  const auto& prefix = asked.who.path_prefix;
-  prepared ready{.asked = asked};
-  ready.path.append(prefix).append(prefix.empty() ? asked.path : relative(asked.path));
-  ready.url = build_url(base, ready.path, asked.parameters);
-  if (!asked.options.headers.empty() || !asked.body.empty()) ready.own_headers = merge_headers(asked);
-  return ready;
-}
 
 // True if no number in the value is NaN or infinite; those would be sent as null.
 inline bool is_finite(const json& value) {
   if (value.is_number_float()) return std::isfinite(value.get<double>());
-  if (!value.is_structured()) return true;
-  for (const auto& each : value)
-    if (!is_finite(each)) return false;
-  return true;
+  return !value.is_structured() || std::all_of(value.begin(), value.end(), is_finite);
 }
 // Writes a body's JSON into `text`; returns why there is none.
 template <class Body> std::string to_text(const Body& body, std::string& text) {
@@ -2520,8 +2497,7 @@ template <class Backend, class Limiter> class client_core {
  public:
   client_core(client_options options, checked_options&& checked, Backend backend, Limiter limiter)
       : options_(std::move(options)),
-        base_(std::move(checked.base)),
-        hidden_(std::move(checked.hidden)),
+        valid_(std::move(checked)),
         backend_(std::move(backend)),
         limiter_(std::move(limiter)) {}
 
@@ -2637,7 +2613,7 @@ template <class Backend, class Limiter> class client_core {
     e.request = one_line(std::string(asked.method) + ' ' + asked.who.path_prefix + std::string(path));
     e.type = one_line(std::move(e.type));
     e.message = e.message.empty() ? to_string(e.code) : one_line(std::move(e.message));
-    hidden_.scrub(e);
+    valid_.hidden.scrub(e);
     return e;
   }
   error decode_failure(const call& asked, const arrival& found, std::string problem) const {
@@ -2648,9 +2624,13 @@ template <class Backend, class Limiter> class client_core {
     if (read != &client_core::read_as_it_came && asked.method == "HEAD") {
       return leave(asked, refuse("a HEAD answer has no body to read; use send(\"HEAD\", ...)"));
     }
-    const auto ready = prepare(asked, base_);
-    if (!ready) return leave(asked, ready.error());
-    if (auto failure = run(*ready, read, found)) return leave(asked, *std::move(failure));
+    if (auto problem = problem_of(asked); !problem.empty()) return leave(asked, refuse(std::move(problem)));
+    const auto& prefix = asked.who.path_prefix;
+    prepared ready{.asked = asked};
+    ready.path.append(prefix).append(prefix.empty() ? asked.path : relative(asked.path));
+    ready.url = build_url(valid_.base, ready.path, asked.parameters);
+    if (!asked.options.headers.empty() || !asked.body.empty()) ready.own_headers = merge_headers(asked);
+    if (auto failure = run(ready, read, found)) return leave(asked, *std::move(failure));
     return {};
   }
 
@@ -2697,10 +2677,8 @@ template <class Backend, class Limiter> class client_core {
     if (e.code != errc::timed_out) return e;
     if (e.message.empty()) e.message = errc_info(e.code).text;
     const auto length = of_attempt ? options_.attempt_timeout : timeout_of(asked.options);
-    e.message += of_attempt              ? " (client_options::attempt_timeout, "
-                 : asked.options.timeout ? " (call_options::timeout, "
-                                         : " (client_options::timeout, ";
-    e.message += std::to_string(length.count()) + " ms)";
+    e.message += asked.options.timeout && !of_attempt ? " (call_options::" : " (client_options::";
+    e.message += (of_attempt ? "attempt_timeout, " : "timeout, ") + std::to_string(length.count()) + " ms)";
     return e;
   }
   // The deadline passed in backoff: a wait took longer than planned.
@@ -2749,7 +2727,8 @@ template <class Backend, class Limiter> class client_core {
                        options_.max_response_bytes, asked.options.cancel});
     seen.http_status = sent ? sent->status : sent.error().http_status;
     seen.elapsed = clock::now() - began;
-    found.is_upstream = sent && is_upstream(ready, *sent);
+    const auto is_upstream = options_.dialect.is_upstream;
+    found.is_upstream = sent && is_upstream != nullptr && is_upstream(relative(ready.path), *sent);
     if (sent && !found.is_upstream) hold_for(ready, *sent);
     if (given && server_is_done(sent)) given->answered();
     given.reset();
@@ -2759,9 +2738,6 @@ template <class Backend, class Limiter> class client_core {
     return failure;
   }
 
-  bool is_upstream(const prepared& ready, const http_response& answer) const {
-    return options_.dialect.is_upstream != nullptr && options_.dialect.is_upstream(relative(ready.path), answer);
-  }
   // Holds the key for as long as the dialect says.
   void hold_for(const prepared& ready, const http_response& answer) {
     const auto& key = ready.asked.who.limit_key;
@@ -2843,7 +2819,7 @@ template <class Backend, class Limiter> class client_core {
     if (!options_.on_attempt) return;
     error told{.type = std::string(seen.path), .body = std::string(seen.limit_key)};
     told.headers.assign(seen.headers.begin(), seen.headers.end());
-    hidden_.scrub(told);
+    valid_.hidden.scrub(told);
     seen.path = told.type;
     seen.limit_key = told.body;
     seen.headers = told.headers;
@@ -2885,8 +2861,7 @@ template <class Backend, class Limiter> class client_core {
   }
 
   const client_options options_;
-  const endpoint base_;
-  const secrets hidden_;
+  const checked_options valid_;
   Backend backend_;
   Limiter limiter_;
   std::atomic<std::uint64_t> jitter_{static_cast<std::uint64_t>(steady_clock::now().time_since_epoch().count())};
