@@ -30,7 +30,7 @@
 #define NANGO_VERSION "0.2.0"
 /// @}
 
-#include <algorithm>           // min, max, clamp, lower_bound, upper_bound
+#include <algorithm>           // min, max, clamp, all_of, upper_bound
 #include <array>               // tables, the limiter's shards
 #include <atomic>              // cancellation, the jitter's state
 #include <charconv>            // integers in queries, Retry-After and ports, without a locale
@@ -251,11 +251,9 @@ concept any_of = (std::same_as<T, Types> || ...);
 template <class T>
 concept query_integer = std::integral<T> && !any_of<T, bool, char, wchar_t, decltype(u8'a'), char16_t, char32_t>;
 template <class Clock> class limiter;
-struct limiter_shard;
-class limiter_window;
 struct limiter_place {  // of a permit; moving it leaves `shard` empty
-  std::shared_ptr<limiter_shard> shard{};
-  limiter_window* window = nullptr;
+  std::shared_ptr<struct limiter_shard> shard{};
+  class limiter_window* window = nullptr;
 };
 struct handle;
 template <class Backend, class Limiter> class client_core;
@@ -849,7 +847,6 @@ template <http_backend Backend, rate_limiter Limiter = sliding_window> class bas
   basic_client(const basic_client&) = default;
   basic_client& operator=(const basic_client&) = default;
   /// @}
-  ~basic_client() = default;
 
   /// @{ Like the constructors, but returns the error: invalid_argument, or the backend's.
   static result<basic_client> create(client_options options)
@@ -1774,13 +1771,12 @@ inline std::string problem_of_path(std::string_view path, bool of_another_api = 
     return "the path has a '?' or '#'; give parameters as nango::query, or percent-encode with nango::path()";
   }
   const auto is_dots = [](std::string_view plain) { return plain == "." || plain == ".."; };
-  for (bool more = true; more;) {
-    const auto segment = path.substr(0, path.find('/'));
+  for (std::size_t at = 0; at <= path.size();) {
+    const auto segment = path.substr(at, path.find('/', at) - at);
+    at += segment.size() + 1;
     if (segment.empty() && !of_another_api) return "the path has an empty segment (or \"//\"); is an id missing?";
     const bool may_be_dots = segment.size() <= 6 && (segment.starts_with('.') || segment.starts_with('%'));  // "%2E%2E"
     if (may_be_dots && is_dots(unescape(segment))) return "the path has a '.' or '..' segment; write the path out";
-    more = segment.size() < path.size();
-    if (more) path.remove_prefix(segment.size() + 1);
   }
   return {};
 }
@@ -2747,11 +2743,8 @@ template <class Backend, class Limiter> class client_core {
   }
   // How long a 429 without a Retry-After holds the key.
   nanoseconds limited_span() {
-    if constexpr (requires { limiter_.rate().per; }) {
-      return limiter_.rate().per;  // which may be another than that of the options
-    } else {
-      return options_.rate.per;
-    }
+    if constexpr (requires { limiter_.rate().per; }) return limiter_.rate().per;  // maybe not that of the options
+    return options_.rate.per;
   }
 
   std::optional<error> read_answer(http_response answer, reading read, arrival& found) const {
