@@ -1686,10 +1686,6 @@ inline bool is_alpha(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= '
 inline bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 inline bool is_one_of(char c, std::string_view set) noexcept { return set.find(c) != std::string_view::npos; }
 inline char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-inline std::string lowered(std::string text) {
-  for (char& c : text) c = lower(c);
-  return text;
-}
 inline int hex_value(char c) noexcept {
   if (is_digit(c)) return c - '0';
   return lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
@@ -1699,9 +1695,8 @@ inline bool equal_names(std::string_view a, std::string_view b) noexcept {  // A
 }
 // Strips spaces and tabs from both ends.
 inline std::string_view trimmed(std::string_view text) noexcept {
-  while (!text.empty() && is_one_of(text.front(), " \t")) text.remove_prefix(1);
-  while (!text.empty() && is_one_of(text.back(), " \t")) text.remove_suffix(1);
-  return text;
+  text.remove_prefix((std::min)(text.find_first_not_of(" \t"), text.size()));
+  return text.substr(0, text.find_last_not_of(" \t") + 1);  // npos + 1 is 0
 }
 // Takes the first item off a list, with the separator behind it.
 inline std::string_view take_item(std::string_view& list, char separator) noexcept {
@@ -1821,7 +1816,7 @@ inline result<url_parts> split_url(std::string_view url, const char* option) {
   if (host.ends_with('.'))
     return bad("has a host that ends in a dot, which certificates do not name; leave the dot out");
   if (!is_host(host, bracketed)) return bad("needs a host: a name, an IPv4 address, or an IPv6 address in brackets");
-  parts.host = lowered(std::string(host));
+  for (const char c : host) parts.host += lower(c);
   if (port.empty()) return parts;
   const auto number = port.starts_with(':') ? parse_number(port.substr(1)).value_or(0) : 0;
   if (number < 1 || number > 65'535) return bad("needs a port from 1 to 65535 after the host's colon");
@@ -2820,11 +2815,10 @@ template <class Backend, class Limiter> class client_core {
   }
 
   static Limiter make_limiter(const rate& limits) {
-    if constexpr (std::constructible_from<Limiter, const rate&>) {
+    if constexpr (std::constructible_from<Limiter, const rate&>)
       return Limiter(limits);
-    } else {
+    else
       return Limiter();
-    }
   }
   // By its create() if it has one, else by its constructor.
   static result<Backend> make_backend(const client_options& options) {
@@ -3811,9 +3805,8 @@ class record_reader {
       return !has_failed();
     };
     const bool is_whole = each_field(read_field, to);
-    if constexpr (requires { to.id; }) {
+    if constexpr (requires { to.id; })
       if (!is_whole && !to.id.empty()) problem_ += " (id \"" + to.id + "\")";
-    }
   }
   template <class Value> void read(json& from, std::vector<Value>& to) {
     if (from.is_null()) return;
@@ -4276,18 +4269,14 @@ inline std::string timestamp(std::chrono::sys_seconds time) { return detail::tim
 template <http_backend Backend, rate_limiter Limiter, class Fn>
 record_progress for_each_record(const basic_client<Backend, Limiter>& connection, std::string_view model, Fn&& fn,
                                 const record_query& which = {}, const call_options& options = {}) {
-  record_progress so_far{.cursor = which.cursor};
-  const auto failed = [&](error e) {
-    so_far.failure = std::move(e);
-    return so_far;
-  };
   const auto parameters = detail::query_of(model, which);
-  if (!parameters) return failed(parameters.error());
+  record_progress so_far{.cursor = which.cursor};
+  if (!parameters) so_far.failure = parameters.error();
   auto& core = detail::client_access::core_of(connection);
   const auto& who = detail::client_access::handle_of(connection);
   auto of_page = options;
   of_page.list_member = "records";
-  bool more = true;
+  bool more = !so_far.failure;
   const auto take = [&](json&& record) {  // after the last record the page is read on, for its cursor
     if (!more) return false;
     const auto* found = detail::find_text(detail::member_of(record, "_nango_metadata"), "cursor");
@@ -4304,15 +4293,17 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
     std::optional<std::string> next;  // of a page that was read to its end; empty: it is the last
     const auto finish = [&](const json& around) { return detail::read_next(around, next.emplace()); };
     const auto page = core.template for_each<json>({who, "GET", "records", asked, of_page}, take, finish);
-    if (!page) return failed(page.error());
-    so_far.done = next && next->empty();
-    if (so_far.done || !next) return so_far;
+    if (!page) so_far.failure = page.error();
+    if (!page || !next) break;
+    so_far.done = next->empty();
+    if (so_far.done) break;
     if (next == mark) {
-      return failed({.code = errc::malformed_response,
-                     .message = "a cursor came again: the pages have no end",
-                     .request = "GET records"});
+      so_far.failure = error{.code = errc::malformed_response,
+                             .message = "a cursor came again: the pages have no end",
+                             .request = "GET records"};
+      break;
     }
-    if (std::has_single_bit(pages)) mark = *next;
+    if ((pages & (pages - 1)) == 0) mark = *next;  // a power of two
     so_far.cursor = *std::move(next);
   }
   return so_far;
