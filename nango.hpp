@@ -4272,7 +4272,6 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
   const auto parameters = detail::query_of(model, which);
   record_progress so_far{.cursor = which.cursor};
   if (!parameters) so_far.failure = parameters.error();
-  auto& core = detail::client_access::core_of(connection);
   const auto& who = detail::client_access::handle_of(connection);
   auto of_page = options;
   of_page.list_member = "records";
@@ -4292,7 +4291,8 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
     if (!so_far.cursor.empty()) asked.emplace_back("cursor", so_far.cursor);
     std::optional<std::string> next;  // of a page that was read to its end; empty: it is the last
     const auto finish = [&](const json& around) { return detail::read_next(around, next.emplace()); };
-    const auto page = core.template for_each<json>({who, "GET", "records", asked, of_page}, take, finish);
+    const auto page = detail::client_access::core_of(connection)
+                          .template for_each<json>({who, "GET", "records", asked, of_page}, take, finish);
     if (!page) so_far.failure = page.error();
     if (!page || !next) break;
     so_far.done = next->empty();
