@@ -3481,7 +3481,7 @@ class exchange final : public httplib::Stream {
         is_chunked_ = true;
       } else if (equal_names(name, "Content-Encoding") && !is_encoding_asked_) {
         if (value.empty() || equal_names(value, "identity")) continue;
-        is_undecodable_ |= is_gzip_ || !(equal_names(value, "gzip") || equal_names(value, "x-gzip"));
+        is_undecodable_ |= !reads_gzip || is_gzip_ || !(equal_names(value, "gzip") || equal_names(value, "x-gzip"));
         is_gzip_ = true;
       } else if (equal_names(name, "Connection") || equal_names(name, "Keep-Alive")) {
         read_persistence(value);
@@ -3510,6 +3510,7 @@ class exchange final : public httplib::Stream {
     is_complete_ = !has_body || length_ == 0U;
     if (!has_body) return true;
     if (is_ambiguous_) return on_.refuse("the answer's length is not clear");
+    if (is_undecodable_ && !is_complete_ && is_success(answer_.status)) return refuse_encoding();
     if (length_ && *length_ > room()) return refuse_size();
     // 64 MiB at most: Content-Length may lie.
     answer_.body.reserve(static_cast<std::size_t>((std::min)(length_.value_or(0), std::uint64_t{64} << 20)));
@@ -3551,6 +3552,7 @@ class exchange final : public httplib::Stream {
   bool refuse_size() {
     return on_.end(errc::response_too_large, too_large(answer_.status, request_.max_response_bytes).message);
   }
+  bool refuse_encoding() { return on_.refuse("the answer's Content-Encoding is unknown or not sound"); }
   // Bytes of the body that are still allowed. Incompressible data is slightly longer in gzip.
   std::size_t room() const noexcept {
     const auto most = request_.max_response_bytes, more = is_gzip_ ? most / 16 + 1024 : 0;
@@ -3562,8 +3564,7 @@ class exchange final : public httplib::Stream {
     std::string plain;
     const bool is_sound = !is_undecodable_ && gunzip(answer_.body, plain, request_.max_response_bytes);
     if (plain.size() > request_.max_response_bytes) return refuse_size();
-    if (!is_sound && !is_success(answer_.status)) return true;
-    if (!is_sound) return on_.refuse("the answer's Content-Encoding is unknown or not sound");
+    if (!is_sound) return !is_success(answer_.status) || refuse_encoding();
     answer_.body = std::move(plain);
     std::erase_if(answer_.headers, [](const header& field) {  // they are not of what is handed on
       return equal_names(field.name, "Content-Encoding") || equal_names(field.name, "Content-Length");
@@ -3742,10 +3743,9 @@ inline int two_digits(std::string_view text) noexcept { return (text[0] - '0') *
 inline std::optional<std::chrono::minutes> parse_offset(std::string_view text) noexcept {
   if (text.empty() || text == "Z") return std::chrono::minutes(0);
   if (!is_of_form(text, "+00") && !is_of_form(text, "+0000") && !is_of_form(text, "+00:00")) return std::nullopt;
-  const int hours = two_digits(text.substr(1)),
-            minutes = text.size() > 3 ? two_digits(text.substr(text.size() - 2)) : 0;
-  if (hours > 23 || minutes > 59) return std::nullopt;
-  return (text[0] == '-' ? -1 : 1) * std::chrono::minutes(hours * 60 + minutes);
+  const int hour = two_digits(text.substr(1)), minute = text.size() > 3 ? two_digits(text.substr(text.size() - 2)) : 0;
+  if (hour > 23 || minute > 59) return std::nullopt;
+  return (text[0] == '-' ? -1 : 1) * std::chrono::minutes(hour * 60 + minute);
 }
 
 inline bool is_of_four_digits(crm::time_point time) noexcept {
