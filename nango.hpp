@@ -2077,9 +2077,8 @@ inline const std::string* find_header(std::span<const header> fields, std::strin
 // RFC 9110's three forms of a date. UTC may stand in place of GMT.
 inline std::optional<std::chrono::sys_seconds> parse_http_date(std::string text) {
   if (text.ends_with(" UTC")) text.replace(text.size() - 3, 3, "GMT");
-  int day = 0, year = 0, hour = 0, minute = 0, second = 0;
+  int day = 0, year = 0, hour = 0, minute = 0, second = 0, used = 0;
   std::array<char, 4> name{};
-  int used = 0;
   const auto is_all = [&](int fields) { return fields == 6 && static_cast<std::size_t>(used) == text.size(); };
   const char* c = text.c_str();
   if (is_all(std::sscanf(c, "%*[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &day, name.data(), &year, &hour,
@@ -4195,12 +4194,13 @@ template <record Value> bool operator==(const Value& a, const Value& b) {
 /// result or your own data; a mismatch throws std::runtime_error with the field's place. A time outside the years 0000
 /// to 9999 cannot be written: std::out_of_range. (With exceptions off, both call std::abort.)
 template <record Value> void to_json(json& to, const Value& value) {
-  to = json::object();
+  auto object = json::object();  // not in `to`: if a field throws, nlohmann/json does not free what stands there
   const auto write = [&](const char* name, const auto& field) {
-    if (auto made = detail::written(field); !made.is_null()) to[name] = std::move(made);
+    if (auto made = detail::written(field); !made.is_null()) object[name] = std::move(made);
     return true;
   };
   detail::each_field(write, value);
+  to = std::move(object);
 }
 template <record Value> void from_json(const json& from, Value& value) {
   auto taken = from;
