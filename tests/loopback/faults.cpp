@@ -99,7 +99,7 @@ bool meet_once(const fault& row, bool tls, std::string_view method, bool last_tr
   if (row.connected) script.push_front({.bytes = nango_test::sound_answer("0")});
   fault_server server({.tls = tls, .script = script, .door = row.door});
   auto options = options_for(server);
-  if (row.end != verdict::late) options.timeout = milliseconds(5000);
+  if (row.end != verdict::late) options.timeout = milliseconds(20'000);  // plenty, on a slow machine too
   const nango::client api(options);
   if (row.connected) REQUIRE(api.get("first", {}, {.timeout = milliseconds(5000)}));
 
