@@ -4275,7 +4275,7 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
   const auto& who = detail::client_access::handle_of(connection);
   auto of_page = options;
   of_page.list_member = "records";
-  bool more = !so_far.failure;
+  bool more = true;
   const auto take = [&](json&& record) {  // after the last record the page is read on, for its cursor
     if (!more) return false;
     const auto* found = detail::find_text(detail::member_of(record, "_nango_metadata"), "cursor");
@@ -4286,7 +4286,7 @@ record_progress for_each_record(const basic_client<Backend, Limiter>& connection
     return true;
   };
   std::string mark;  // a cursor seen before; a cycle meets it within three rounds (Brent)
-  for (std::size_t pages = 1; more; ++pages) {
+  for (std::size_t pages = 1; more && !so_far.failure; ++pages) {
     auto asked = *parameters;
     if (!so_far.cursor.empty()) asked.emplace_back("cursor", so_far.cursor);
     std::optional<std::string> next;  // of a page that was read to its end; empty: it is the last
