@@ -8,6 +8,7 @@
 #include "fault_server.hpp"
 #include "nango.hpp"
 #include "phases.hpp"
+#include "process.hpp"
 
 namespace faults_cancel_tests {
 
@@ -49,7 +50,7 @@ TEST_CASE("one canceled call leaves the calls beside it alone") {
     const auto stalled = api.get("stalled", {}, {.cancel = source.token()});
     CHECK_FALSE(stalled);
   });
-  while (server.acts_left() != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  CHECK(nango_test::comes_true([&] { return server.acts_left() == 0; }));
   CHECK(api.get("beside"));
   source.cancel();
   CHECK(api.get("beside"));

@@ -246,18 +246,23 @@ TEST_CASE("a call in a child is canceled") {
     CAPTURE(tls);
     fixture f(tls);
     REQUIRE(call(f.api, "first") == "");
-    const auto words = in_child([&]() -> std::string {
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    forked child([&]() -> std::string {
       const nango::cancel_source source;
       std::thread other([&] {
-        std::this_thread::sleep_for(milliseconds(200));
-        source.cancel();
+        char word = 0;
+        if (::read(ends[0], &word, 1) == 1) source.cancel();
       });
       const auto canceled = f.api.get("stall", {}, {.timeout = std::chrono::seconds(8), .cancel = source.token()});
       other.join();
       if (canceled || canceled.error().code != errc::canceled) return "not canceled";
       return call(f.api, "child");
     });
-    CHECK(words == "");
+    CHECK(nango_test::comes_true([&] { return f.server.started() == 2; }));
+    CHECK(::write(ends[1], "c", 1) == 1);  // cancel
+    CHECK(child.told() == "");
+    for (const int end : ends) ::close(end);
     CHECK(call(f.api, "parent") == "");
   }
 }
@@ -352,30 +357,34 @@ TEST_CASE("a child can call whatever other threads did with the client's connect
 
 namespace {
 
-// Whoever waits for the limiter does so for half a second with its lock held.
-struct locking_clock {
+// Tells when somebody waits for the limiter, who keeps its lock until it may be let go.
+struct watched_clock {
   static steady_clock::time_point now() { return steady_clock::now(); }
   static bool wait_until(std::condition_variable& wake, std::unique_lock<std::mutex>& lock,
                          steady_clock::time_point t) {
-    is_held = true;
-    std::this_thread::sleep_for(milliseconds(500));
+    is_waiting = true;
+    may_let_go.wait(false);
     return nango::steady_clock::wait_until(wake, lock, t);
   }
-  static inline std::atomic<bool> is_held{false};
+  static inline std::atomic<bool> is_waiting{false}, may_let_go{true};
 };
+using watched_client = nango::basic_client<nango::any_backend, nango::basic_sliding_window<watched_clock>>;
 
 nango::http_response an_answer() { return {.status = 200, .body = R"({"status":"ok","result":"/v1/child"})"}; }
 
 }  // namespace
 
 TEST_CASE("a child can call although another thread held the limiter's lock at the fork") {
-  using client = nango::basic_client<nango::any_backend, nango::basic_sliding_window<locking_clock>>;
-  const client api({.api_key = "key", .rate = {.requests = 1, .per = milliseconds(400)}, .limit_key = "all"},
-                   [](const nango::http_request&) -> nango::result<nango::http_response> { return an_answer(); });
+  const watched_client api(
+      {.api_key = "key", .rate = {.requests = 1, .per = milliseconds(400)}, .limit_key = "all"},
+      [](const nango::http_request&) -> nango::result<nango::http_response> { return an_answer(); });
   REQUIRE(api.get("first"));
+  watched_clock::is_waiting = watched_clock::may_let_go = false;
   std::thread other([&] { CHECK(api.get("second")); });
-  CHECK(nango_test::comes_true([] { return locking_clock::is_held.load(); }));
+  CHECK(nango_test::comes_true([] { return watched_clock::is_waiting.load(); }));
   CHECK(in_child([&] { return call(api, "child"); }) == "");
+  watched_clock::may_let_go = true;
+  watched_clock::may_let_go.notify_all();
   other.join();
   CHECK(api.get("third"));
 }
@@ -425,12 +434,13 @@ TEST_CASE("the limiter starts empty in a child, and counts in each process by it
 }
 
 TEST_CASE("a turn that the parent waits for is the parent's: the child does not wait behind it") {
-  const nango::basic_client<nango::any_backend> api(
+  const watched_client api(
       {.api_key = "key", .rate = {.requests = 1, .per = milliseconds(1500)}, .limit_key = "all"},
       [](const nango::http_request&) -> nango::result<nango::http_response> { return an_answer(); });
   REQUIRE(api.get("first"));
+  watched_clock::is_waiting = false;
   std::thread other([&] { CHECK(api.get("second")); });
-  std::this_thread::sleep_for(milliseconds(100));  // so that it waits; the outcome is the same if not
+  CHECK(nango_test::comes_true([] { return watched_clock::is_waiting.load(); }));
   const auto words = in_child([&] { return call(api, "child", milliseconds(500)); });
   other.join();
   CHECK(words == "");

@@ -6,13 +6,14 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
-#include <thread>
 
 #include "descriptor_limit.hpp"
 #include "fault_server.hpp"
 #include "faults.hpp"
 #include "nango.hpp"
+#include "process.hpp"
 #include "server_process.hpp"
+#include "sockets.hpp"
 
 namespace faults_memory_tests {
 
@@ -38,6 +39,15 @@ long peak_kilobytes() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   return usage.ru_maxrss;
+}
+
+// Whether something has come on a connection of this process that nobody has read.
+bool end_has_come() {
+  for (const int fd : nango_test::own_sockets()) {
+    auto entry = nango_test::poll_entry(fd, POLLIN);
+    if (nango_test::poll_sockets(&entry, 1, 0) == 1) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -83,7 +93,7 @@ TEST_CASE("a connection that cannot be used again is closed before the next one 
     const nango::client api(
         {.api_key = "key", .base_url = server.base_url(), .retry = {.max_attempts = 1}, .ca_file = server.ca_file()});
     REQUIRE(api.get("first"));
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // until the end has come; it is the same if not
+    CHECK(nango_test::comes_true(end_has_come));
     const nango_test::descriptor_limit none(0);
     const auto answer = api.get("next");
     CHECK_MESSAGE(answer, answer.error());
